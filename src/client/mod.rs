@@ -1,0 +1,3 @@
+//! A native Kafka client: producer, consumer, admin.
+//!
+//! Floor 5.

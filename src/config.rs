@@ -1,0 +1,1 @@
+//! Settings of a node: flags, then `PURLIN_*` environment, then a TOML file.

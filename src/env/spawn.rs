@@ -1,0 +1,76 @@
+//! Starting tasks whose panics are caught, counted and logged, never spread.
+//!
+//! Invariant: a panic in one connection or one partition ends that task alone. The count of
+//! caught panics is a metric, and anything above zero is a bug.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::FutureExt as _;
+use tokio::task::JoinHandle;
+
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// How many panics have been caught since the process started.
+#[must_use]
+pub fn panics_caught() -> u64 {
+    PANICS.load(Ordering::Relaxed)
+}
+
+/// Counts a panic that was caught elsewhere, for instance on a flusher thread.
+pub fn count_panic(task: &str, panic: &(dyn std::any::Any + Send)) {
+    PANICS.fetch_add(1, Ordering::Relaxed);
+    let message = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned());
+    tracing::error!(task, message, "a task panicked; it was stopped, the node goes on");
+}
+
+/// Runs `future` as a task of the current runtime. A panic inside ends the task with `None`.
+pub fn spawn<F>(task: &'static str, future: F) -> JoinHandle<Option<F::Output>>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that spawns")]
+    tokio::spawn(async move {
+        match AssertUnwindSafe(future).catch_unwind().await {
+            Ok(output) => Some(output),
+            Err(panic) => {
+                count_panic(task, panic.as_ref());
+                None
+            }
+        }
+    })
+}
+
+/// Runs `work` on its own named thread. A panic inside ends the thread, counted.
+///
+/// # Errors
+/// When the system refuses another thread.
+pub fn thread(
+    name: &'static str,
+    work: impl FnOnce() + Send + 'static,
+) -> std::io::Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        if let Err(panic) = std::panic::catch_unwind(AssertUnwindSafe(work)) {
+            count_panic(name, panic.as_ref());
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_ends_its_task_and_is_counted() {
+        let before = panics_caught();
+        let outcome = spawn("test", async { panic!("on purpose") }).await.expect("joined");
+        assert!(outcome.is_none());
+        assert!(panics_caught() > before);
+    }
+}

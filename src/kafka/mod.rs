@@ -1,0 +1,3 @@
+//! The client port.
+//!
+//! Floor 5.

@@ -1,0 +1,40 @@
+//! Every bound of the system, in one place: finite by default, with the relations between them
+//! asserted at compile time.
+//!
+//! A queue, buffer, count or wait that is not bounded by a number from here (or by a setting whose
+//! default is here) is a bug.
+
+/// Bytes of one request frame on the client port (Kafka's `socket.request.max.bytes`).
+pub const REQUEST_BYTES_MAX: usize = 100 * 1024 * 1024;
+
+/// Bytes of one record batch, as sent (Kafka's default of `max.message.bytes`).
+pub const BATCH_BYTES_MAX_DEFAULT: i32 = 1_048_588;
+
+/// Bytes of one fetch response.
+pub const FETCH_BYTES_MAX: usize = 55 * 1024 * 1024;
+
+/// Bytes that one record batch may unpack to, on either side of the wire.
+pub const DECOMPRESSED_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Entries of one array in a request (Kafka 4.4's own bound).
+pub const ARRAY_ENTRIES_MAX: usize = 1_000_000;
+
+/// Unknown tagged fields kept per structure (Kafka 4.4's own bound).
+pub const TAGGED_FIELDS_MAX: usize = 10_000;
+
+// ---- log ----
+
+// ---- partition ----
+
+// ---- metadata ----
+
+// ---- kafka ----
+
+// ---- client ----
+
+// ---- node ----
+
+// ---- relations ----
+
+const _: () = assert!(FETCH_BYTES_MAX < REQUEST_BYTES_MAX);
+const _: () = assert!((BATCH_BYTES_MAX_DEFAULT as usize) < FETCH_BYTES_MAX);

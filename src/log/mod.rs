@@ -1,0 +1,3 @@
+//! One partition's bytes: segments, indexes, recovery, retention.
+//!
+//! Floor 1.

@@ -1,0 +1,3 @@
+//! The `purlin` binary: parses the command line and runs the command.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! A process of the cluster: start, lifecycle, reconciliation, admin port.
+//!
+//! Floor 6.

@@ -1,0 +1,3 @@
+//! The replication rules, pure: inputs in, effects out.
+//!
+//! Floor 2.

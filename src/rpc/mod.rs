@@ -1,0 +1,3 @@
+//! Node-to-node calls over tarpc.
+//!
+//! Floor 1.
