@@ -10,6 +10,7 @@
 
 pub mod clock;
 pub mod disk;
+pub mod disk_memory;
 pub mod rng;
 pub mod shutdown;
 pub mod spawn;
