@@ -34,6 +34,13 @@ pub const TAGGED_FIELDS_MAX: usize = 10_000;
 
 // ---- node ----
 
+/// Client connections on one node, unless `max.connections` says otherwise. Well above the 5,000
+/// idle connections of a large consumer fleet, well below a default descriptor limit of 20,000.
+pub const CLIENT_CONNECTIONS_MAX_DEFAULT: usize = 10_000;
+
+/// Bytes that are read of a settings file.
+pub const SETTINGS_FILE_BYTES_MAX: u64 = 1024 * 1024;
+
 // ---- relations ----
 
 const _: () = assert!(FETCH_BYTES_MAX < REQUEST_BYTES_MAX);

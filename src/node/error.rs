@@ -1,0 +1,141 @@
+//! Why a node does not start or did not stop well, in words for people: the cause, then the next
+//! step.
+
+use crate::config;
+use std::io;
+use std::path::PathBuf;
+
+/// Why a node does not start, or did not stop cleanly.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// `node init` on a directory that holds a node already.
+    #[error(
+        "{} holds node {node_id} of cluster {cluster_id} already; \
+         start it with: purlin node start --data-dir {}",
+        .dir.display(), .dir.display()
+    )]
+    AlreadyInitialised {
+        /// The directory.
+        dir: PathBuf,
+        /// The node in it.
+        node_id: String,
+        /// Its cluster.
+        cluster_id: String,
+    },
+    /// `node init` on a directory with files that are not ours.
+    #[error(
+        "{} is not empty, and holds no node ({found} is in the way); \
+         choose another --data-dir, or empty this one", .dir.display()
+    )]
+    NotEmpty {
+        /// The directory.
+        dir: PathBuf,
+        /// One of the entries.
+        found: String,
+    },
+    /// `node start` where no node is.
+    #[error(
+        "{} holds no node; make a new cluster with: purlin node init --data-dir {}",
+        .dir.display(), .dir.display()
+    )]
+    NotInitialised {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The directory belongs to another node or cluster than asked for.
+    #[error("{} belongs to {found}, not to {wanted}; check --data-dir and --node-id", .dir.display())]
+    WrongIdentity {
+        /// The directory.
+        dir: PathBuf,
+        /// What its `meta.properties` says.
+        found: String,
+        /// What was asked for.
+        wanted: String,
+    },
+    /// `meta.properties` cannot be understood.
+    #[error("{} is damaged: {reason}; restore it from a backup of this node", .path.display())]
+    BadIdentity {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Another process serves this directory.
+    #[error(
+        "{} is in use by {holder}; stop that process first, or choose another --data-dir",
+        .dir.display()
+    )]
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+        /// The other process, as its lock file names it.
+        holder: String,
+    },
+    /// The directory cannot be made or written.
+    #[error(
+        "data directory {} cannot be used: {error}; make it writable for this user, \
+         or choose another --data-dir", .dir.display()
+    )]
+    DirNotUsable {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system said.
+        #[source]
+        error: io::Error,
+    },
+    /// A listener's address is taken.
+    #[error(
+        "port taken: {address} is in use by another process; stop it, or choose another \
+         address with --{flag}"
+    )]
+    PortTaken {
+        /// The address.
+        address: String,
+        /// The flag that sets it.
+        flag: &'static str,
+    },
+    /// A listener's address cannot be bound for another reason.
+    #[error("cannot listen on {address}: {error}; choose another address with --{flag}")]
+    CannotListen {
+        /// The address.
+        address: String,
+        /// The flag that sets it.
+        flag: &'static str,
+        /// What the system said.
+        #[source]
+        error: io::Error,
+    },
+    /// Settings that do not fit together.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// The metadata group does not come up.
+    #[error("the metadata of this node does not start: {0}")]
+    Metadata(String),
+    /// The machine refuses a thread, a runtime or a signal handler.
+    #[error("the system refuses {what}: {error}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// What the system said.
+        #[source]
+        error: io::Error,
+    },
+    /// Something did not close cleanly: the next start recovers.
+    #[error("the node stopped, but not cleanly: {0}; the next start checks its logs")]
+    Unclean(String),
+}
+
+impl Error {
+    /// The exit code for the command: 2 for what was used wrongly, 1 for what failed.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::AlreadyInitialised { .. }
+            | Self::NotEmpty { .. }
+            | Self::NotInitialised { .. }
+            | Self::WrongIdentity { .. }
+            | Self::Config(_) => 2,
+            _ => 1,
+        }
+    }
+}

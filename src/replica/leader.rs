@@ -1,0 +1,182 @@
+//! Taking up leadership, and what followers report.
+
+use super::isr::Isr;
+use super::{Effect, LogView, Role, State, isr, watermark};
+use crate::types::{BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The state of one leadership.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leader {
+    pub(super) epoch: LeaderEpoch,
+    pub(super) epoch_start: Offset,
+    pub(super) isr: Isr,
+    /// Every other replica.
+    pub(super) followers: BTreeMap<NodeId, Progress>,
+}
+
+/// What a leader knows of one follower, all of it learnt in this leader epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// The follower's current registration; `None` while it is fenced or unknown.
+    pub broker_epoch: Option<BrokerEpoch>,
+    /// The end of its log; `None` until it fetched in this epoch.
+    pub end: Option<Offset>,
+    /// What it has on disk.
+    pub flushed: Option<Offset>,
+    /// When it last had everything that the leader had.
+    pub caught_up_ms: i64,
+    /// The leader's end at its last fetch, and when that was: a follower that now has it was
+    /// caught up then, even if the leader has gone on since.
+    last_fetch: Option<(Offset, i64)>,
+}
+
+/// One follower's report.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Report {
+    pub(super) broker_epoch: BrokerEpoch,
+    pub(super) end: Offset,
+    pub(super) flushed: Offset,
+    pub(super) now_ms: i64,
+}
+
+impl Leader {
+    /// The epoch of this leadership.
+    #[must_use]
+    pub fn epoch(&self) -> LeaderEpoch {
+        self.epoch
+    }
+
+    /// The log end offset at the election.
+    #[must_use]
+    pub fn epoch_start(&self) -> Offset {
+        self.epoch_start
+    }
+
+    /// The ISR that the controller decided on.
+    #[must_use]
+    pub fn isr(&self) -> &BTreeSet<NodeId> {
+        &self.isr.decided
+    }
+
+    /// The ISR together with an open proposal: all that must have a record before it counts.
+    #[must_use]
+    pub fn isr_maximal(&self) -> BTreeSet<NodeId> {
+        self.isr.maximal()
+    }
+
+    /// The version of replicas and ISR.
+    #[must_use]
+    pub fn partition_epoch(&self) -> PartitionEpoch {
+        self.isr.partition_epoch
+    }
+
+    /// How many replicas there are, this one included.
+    #[must_use]
+    pub fn replica_count(&self) -> usize {
+        self.followers.len() + 1
+    }
+
+    /// The other replicas, in order of their ids.
+    pub fn followers(&self) -> impl Iterator<Item = (NodeId, &Progress)> {
+        self.followers.iter().map(|(node, progress)| (*node, progress))
+    }
+}
+
+impl Progress {
+    fn unknown(broker_epoch: Option<BrokerEpoch>, now_ms: i64) -> Self {
+        // A new leader gives everybody the full lag time before it proposes a smaller ISR.
+        Self { broker_epoch, end: None, flushed: None, caught_up_ms: now_ms, last_fetch: None }
+    }
+
+    /// Notes a report; positions never go back within a leader epoch.
+    fn note(&mut self, report: Report, log: LogView) {
+        if report.end >= log.end {
+            self.caught_up_ms = self.caught_up_ms.max(report.now_ms);
+        } else if let Some((end_then, at_ms)) = self.last_fetch
+            && report.end >= end_then
+        {
+            self.caught_up_ms = self.caught_up_ms.max(at_ms);
+        }
+        self.last_fetch = Some((log.end, report.now_ms));
+        self.end = self.end.max(Some(report.end));
+        self.flushed = self.flushed.max(Some(report.flushed.min(report.end)));
+    }
+}
+
+/// The metadata says that this node leads.
+pub(super) fn lead(
+    state: &mut State,
+    epoch: LeaderEpoch,
+    partition_epoch: PartitionEpoch,
+    replicas: &[(NodeId, Option<BrokerEpoch>)],
+    isr: BTreeSet<NodeId>,
+    now_ms: i64,
+    effects: &mut Vec<Effect>,
+) {
+    if epoch < state.leader_epoch() {
+        return;
+    }
+    let same_leadership = state.leader().is_some_and(|leader| leader.epoch == epoch);
+    let others = replicas.iter().filter(|(node, _)| *node != state.node);
+    if same_leadership {
+        let Role::Leader(leader) = &mut state.role else { return };
+        if partition_epoch < leader.isr.partition_epoch {
+            return;
+        }
+        let mut followers = BTreeMap::new();
+        for (node, broker_epoch) in others {
+            // A follower that registered anew may have lost what it had (scenario 12).
+            let kept = leader.followers.get(node).copied();
+            let progress = match kept {
+                Some(progress) if progress.broker_epoch == *broker_epoch => progress,
+                Some(progress) if broker_epoch.is_none() => {
+                    Progress { broker_epoch: None, ..progress }
+                }
+                _ => Progress::unknown(*broker_epoch, now_ms),
+            };
+            followers.insert(*node, progress);
+        }
+        leader.followers = followers;
+        leader.isr.decide(isr, partition_epoch);
+    } else {
+        // Everyone who waits on a leadership of an older epoch is told; a fresh one has nobody.
+        if state.leader().is_some() {
+            effects.push(Effect::LeadershipLost);
+        }
+        let followers = others
+            .map(|(node, broker_epoch)| (*node, Progress::unknown(*broker_epoch, now_ms)))
+            .collect();
+        let epoch_start = state.log.end;
+        let isr = Isr::decided(isr, partition_epoch);
+        state.role = Role::Leader(Leader { epoch, epoch_start, isr, followers });
+        effects.push(Effect::RecordEpoch { epoch, start: epoch_start });
+        // What an earlier run left unflushed counts for nothing until it is.
+        if state.log.flushed < state.log.end {
+            effects.push(Effect::RequestFlush);
+        }
+    }
+    watermark::advance(state, effects);
+}
+
+/// A follower fetched or reported a flush.
+pub(super) fn fetched(
+    state: &mut State,
+    follower: NodeId,
+    leader_epoch: LeaderEpoch,
+    report: Report,
+    effects: &mut Vec<Effect>,
+) {
+    let log = state.log;
+    let Role::Leader(leader) = &mut state.role else { return };
+    if leader_epoch != leader.epoch || report.end > log.end {
+        return;
+    }
+    let Some(progress) = leader.followers.get_mut(&follower) else { return };
+    if progress.broker_epoch != Some(report.broker_epoch) {
+        return;
+    }
+    progress.note(report, log);
+    isr::consider_joining(state, follower, effects);
+    watermark::advance(state, effects);
+}

@@ -1,0 +1,58 @@
+//! The high watermark: how far the partition is committed.
+
+use super::{Effect, Role, State};
+use crate::types::{LeaderEpoch, Offset};
+
+/// Moves the leader's high watermark to the least counted offset over the maximal ISR.
+///
+/// A shrink that is only proposed still counts the member that is to leave: a leader that is cut
+/// off from the controller must not commit on the smaller set (scenario 8).
+pub(super) fn advance(state: &mut State, effects: &mut Vec<Effect>) {
+    let Role::Leader(leader) = &state.role else { return };
+    if leader.isr.decided.len() < state.isr_needed(leader) {
+        return;
+    }
+    let write_caching = state.settings.write_caching;
+    let own = if write_caching { state.log.end } else { state.log.flushed };
+    let mut least = own;
+    for node in leader.isr.maximal() {
+        if node == state.node {
+            continue;
+        }
+        let counted = leader
+            .followers
+            .get(&node)
+            .and_then(|progress| if write_caching { progress.end } else { progress.flushed });
+        // A member that has not reported in this epoch holds everything back.
+        let Some(counted) = counted else { return };
+        least = least.min(counted);
+    }
+    set(state, least, effects);
+}
+
+/// A follower learns the high watermark from its leader, as far as its own log goes.
+pub(super) fn told(
+    state: &mut State,
+    leader_epoch: LeaderEpoch,
+    high_watermark: Offset,
+    effects: &mut Vec<Effect>,
+) {
+    if matches!(state.role, Role::Follower { epoch, .. } if epoch == leader_epoch) {
+        set(state, high_watermark.min(state.log.end), effects);
+    }
+}
+
+/// The log start moved up. Records below it are gone, so they count as committed.
+pub(super) fn raise_start(state: &mut State, start: Offset, effects: &mut Vec<Effect>) {
+    state.log.start = state.log.start.max(start);
+    state.log.end = state.log.end.max(state.log.start);
+    state.log.flushed = state.log.flushed.max(state.log.start);
+    set(state, state.log.start, effects);
+}
+
+fn set(state: &mut State, high_watermark: Offset, effects: &mut Vec<Effect>) {
+    if high_watermark > state.high_watermark {
+        state.high_watermark = high_watermark;
+        effects.push(Effect::AdvanceHighWatermark(high_watermark));
+    }
+}
