@@ -1,0 +1,122 @@
+//! What everyone else reads: the applied state at one index, unchanging.
+
+use super::state::configs::{ConfigLayers, ConfigResource, StaticConfigs, TopicConfig};
+use super::state::{Broker, Partition, State, Topic};
+use crate::types::{ClusterId, NodeId, TopicId, TopicPartition};
+use std::sync::Arc;
+
+/// The applied metadata at one Raft index, and who the controller is. Making one costs a few
+/// reference counts.
+#[derive(Debug, Clone)]
+pub struct Image {
+    pub(super) cluster_id: ClusterId,
+    pub(super) state: State,
+    /// One more than the index of the last applied entry.
+    pub(super) applied_count: u64,
+    pub(super) controller: Option<NodeId>,
+}
+
+impl Image {
+    /// An image of no entries at all.
+    #[must_use]
+    pub fn empty(cluster_id: ClusterId) -> Self {
+        Self { cluster_id, state: State::default(), applied_count: 0, controller: None }
+    }
+
+    /// The cluster.
+    #[must_use]
+    pub fn cluster_id(&self) -> ClusterId {
+        self.cluster_id
+    }
+
+    /// The whole state.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// How many Raft entries went into it. Grows with every change.
+    #[must_use]
+    pub fn applied_count(&self) -> u64 {
+        self.applied_count
+    }
+
+    /// The node that leads the metadata group, as far as this node knows.
+    #[must_use]
+    pub fn controller(&self) -> Option<NodeId> {
+        self.controller
+    }
+
+    /// A topic by name.
+    #[must_use]
+    pub fn topic_by_name(&self, name: &str) -> Option<&Topic> {
+        self.state.topic_by_name(name)
+    }
+
+    /// A topic by id.
+    #[must_use]
+    pub fn topic_by_id(&self, id: TopicId) -> Option<&Topic> {
+        self.state.topic_by_id(id)
+    }
+
+    /// All topics, sorted by name.
+    pub fn topics(&self) -> impl Iterator<Item = &Topic> {
+        self.state.topics()
+    }
+
+    /// One partition.
+    #[must_use]
+    pub fn partition(&self, partition: &TopicPartition) -> Option<&Partition> {
+        self.topic_by_name(partition.topic.as_str())?.partition(partition.partition)
+    }
+
+    /// All registered brokers by id, fenced ones included.
+    pub fn brokers(&self) -> impl Iterator<Item = &Arc<Broker>> {
+        self.state.brokers()
+    }
+
+    /// The brokers that clients may be told of: registered and unfenced.
+    pub fn brokers_alive(&self) -> impl Iterator<Item = &Arc<Broker>> {
+        self.state.brokers().filter(|broker| !broker.fenced)
+    }
+
+    /// One broker.
+    #[must_use]
+    pub fn broker(&self, id: NodeId) -> Option<&Arc<Broker>> {
+        self.state.broker(id)
+    }
+
+    /// Whether a broker is registered and unfenced.
+    #[must_use]
+    pub fn is_alive(&self, id: NodeId) -> bool {
+        self.broker(id).is_some_and(|broker| !broker.fenced)
+    }
+
+    /// What decides the configs of a topic (of no topic: the defaults of new ones) on a node.
+    #[must_use]
+    pub fn config_layers<'a>(
+        &'a self,
+        topic: Option<&Topic>,
+        node_id: NodeId,
+        statics: &'a StaticConfigs,
+    ) -> ConfigLayers<'a> {
+        ConfigLayers {
+            topic: topic
+                .and_then(|topic| self.state.configs(&ConfigResource::Topic(topic.name.clone()))),
+            broker: self.state.configs(&ConfigResource::Broker(node_id)),
+            broker_default: self.state.configs(&ConfigResource::BrokerDefault),
+            statics,
+        }
+    }
+
+    /// The values that count for a topic on a node.
+    #[must_use]
+    pub fn topic_config(
+        &self,
+        topic: &Topic,
+        node_id: NodeId,
+        statics: &StaticConfigs,
+    ) -> TopicConfig {
+        TopicConfig::effective(&self.config_layers(Some(topic), node_id, statics))
+    }
+}

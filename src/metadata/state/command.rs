@@ -1,0 +1,230 @@
+//! What can be proposed to the metadata group.
+//!
+//! Commands are stored in the Raft log and travel between nodes, so the order of variants and of
+//! fields is part of the format (docs/FORMAT.md): new ones go to the end, behind a new version of
+//! the entry. Everything that is time, chance or a node's own setting is put in by the proposer,
+//! so that every node that applies a command comes to the same state.
+
+use super::configs::ConfigResource;
+use crate::types::{
+    BrokerEpoch, DirectoryId, IncarnationId, NodeId, PartitionIndex, TimestampMs, TopicId,
+};
+use serde::{Deserialize, Serialize};
+
+/// One change to the metadata. Applied as a whole, with a result per item inside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// A broker announces itself, or comes back as a new incarnation.
+    RegisterBroker(RegisterBroker),
+    /// Brokers become able, or unable, to lead partitions.
+    ChangeFencing(ChangeFencing),
+    /// New topics, each on its own: one that is refused does not hold back the others.
+    CreateTopics(CreateTopics),
+    /// Topics go, with their partitions and configs.
+    DeleteTopics(DeleteTopics),
+    /// Topics get more partitions.
+    CreatePartitions(CreatePartitions),
+    /// Topic or broker configs change.
+    AlterConfigs(AlterConfigs),
+    /// A broker takes a block of producer ids that nobody else will ever get.
+    AllocateProducerIds(AllocateProducerIds),
+    /// Cluster-wide feature levels change (KIP-584).
+    UpdateFeatures(UpdateFeatures),
+}
+
+/// Where clients or nodes reach a broker.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// Name of the listener, in Kafka's sense (`PLAINTEXT`).
+    pub listener: String,
+    /// Host name or address, as advertised.
+    pub host: String,
+    /// Port, as advertised.
+    pub port: u16,
+    /// Kafka's number of the security protocol: 0 for plaintext.
+    pub security_protocol: i16,
+}
+
+/// See [`Command::RegisterBroker`]. The answer is the broker's epoch: the Raft index of the
+/// registration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisterBroker {
+    /// Who.
+    pub node_id: NodeId,
+    /// This start of the process. The same incarnation may register again (a retry) and gets the
+    /// same epoch.
+    pub incarnation: IncarnationId,
+    /// Where clients connect.
+    pub endpoints: Vec<Endpoint>,
+    /// Where other nodes connect, as `host:port`.
+    pub rpc: String,
+    /// The rack, for placement and for followers' reads.
+    pub rack: Option<String>,
+    /// The data directories.
+    pub directories: Vec<DirectoryId>,
+    /// Whether the previous incarnation stopped cleanly. If not, what it held unsynced may be
+    /// lost, so it leaves the ISR and ELR of topics with `write.caching` (where another replica
+    /// can take over).
+    pub clean_shutdown: bool,
+    /// Highest feature level that this binary understands, by feature name.
+    pub features: Vec<(String, i16)>,
+    /// When.
+    pub now: TimestampMs,
+}
+
+/// See [`Command::ChangeFencing`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeFencing {
+    /// Who, and how. Applied in this order, then all elections are held at once.
+    pub changes: Vec<FencingChange>,
+}
+
+/// One broker of a [`ChangeFencing`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FencingChange {
+    /// Who.
+    pub node_id: NodeId,
+    /// The registration that is meant; refused when another one has taken its place.
+    pub broker_epoch: BrokerEpoch,
+    /// Whether the broker is to be fenced.
+    pub fenced: bool,
+    /// Whether the broker is about to stop: it keeps its registration and leads nothing new.
+    pub in_controlled_shutdown: bool,
+}
+
+/// See [`Command::CreateTopics`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateTopics {
+    /// The topics.
+    pub topics: Vec<NewTopic>,
+    /// Partitions of a topic that asks for -1 (the proposer's `num.partitions`).
+    pub partitions_default: i32,
+    /// Replicas of a topic that asks for -1 (the proposer's `default.replication.factor`).
+    pub replication_factor_default: i16,
+    /// Checks everything, changes nothing.
+    pub validate_only: bool,
+    /// When.
+    pub now: TimestampMs,
+}
+
+/// One topic of a [`CreateTopics`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewTopic {
+    /// The name, not checked yet.
+    pub name: String,
+    /// A random id, put in by the proposer; also seeds the placement.
+    pub id: TopicId,
+    /// How many partitions; -1 for the default, or when `assignments` are given.
+    pub partitions: i32,
+    /// How many replicas of each; -1 for the default, or when `assignments` are given.
+    pub replication_factor: i16,
+    /// Replicas by partition, chosen by hand; empty to have them placed.
+    pub assignments: Vec<(PartitionIndex, Vec<NodeId>)>,
+    /// Topic configs. `None` as a value is an error that Kafka reports.
+    pub configs: Vec<(String, Option<String>)>,
+}
+
+/// A topic by name or by id.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum TopicSelector {
+    /// Whatever has this name now.
+    Name(String),
+    /// Exactly this incarnation.
+    Id(TopicId),
+}
+
+/// See [`Command::DeleteTopics`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteTopics {
+    /// The topics.
+    pub topics: Vec<TopicSelector>,
+}
+
+/// See [`Command::CreatePartitions`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreatePartitions {
+    /// The topics, each once.
+    pub topics: Vec<MorePartitions>,
+    /// Checks everything, changes nothing.
+    pub validate_only: bool,
+}
+
+/// One topic of a [`CreatePartitions`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MorePartitions {
+    /// The topic.
+    pub name: String,
+    /// How many partitions it shall have in all.
+    pub count: i32,
+    /// Replicas of each new partition, chosen by hand; `None` to have them placed.
+    pub assignments: Option<Vec<Vec<NodeId>>>,
+}
+
+/// See [`Command::AlterConfigs`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlterConfigs {
+    /// The resources, each once. One that is refused stays as it is, whole.
+    pub resources: Vec<ConfigAlteration>,
+    /// Checks everything, changes nothing.
+    pub validate_only: bool,
+}
+
+/// One resource of an [`AlterConfigs`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigAlteration {
+    /// Whose configs.
+    pub resource: ConfigResource,
+    /// How they change.
+    pub change: ConfigChange,
+}
+
+/// How the configs of one resource change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConfigChange {
+    /// IncrementalAlterConfigs (KIP-339): only the named keys change.
+    Incremental(Vec<ConfigOp>),
+    /// AlterConfigs: these are all; keys that are not named fall back to their defaults.
+    Replace(Vec<(String, Option<String>)>),
+}
+
+/// One key of a [`ConfigChange::Incremental`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigOp {
+    /// Which config.
+    pub name: String,
+    /// What to do.
+    pub kind: ConfigOpKind,
+    /// With what; ignored by [`ConfigOpKind::Delete`], needed by all others.
+    pub value: Option<String>,
+}
+
+/// What a [`ConfigOp`] does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConfigOpKind {
+    /// Takes the value.
+    Set,
+    /// Falls back to the default.
+    Delete,
+    /// Adds the entries of a list that are not in it yet.
+    Append,
+    /// Takes entries out of a list.
+    Subtract,
+}
+
+/// See [`Command::AllocateProducerIds`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AllocateProducerIds {
+    /// For whom.
+    pub node_id: NodeId,
+    /// Its registration.
+    pub broker_epoch: BrokerEpoch,
+}
+
+/// See [`Command::UpdateFeatures`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateFeatures {
+    /// New level by feature; 0 takes the feature away.
+    pub levels: Vec<(String, i16)>,
+    /// Checks everything, changes nothing.
+    pub validate_only: bool,
+}

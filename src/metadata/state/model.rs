@@ -1,0 +1,225 @@
+//! The applied metadata, as values.
+//!
+//! Maps are persistent (`rpds`) and ordered: a clone costs one reference count per map, and
+//! iteration is the same on every node.
+
+use super::command::Endpoint;
+use super::configs::ConfigResource;
+use crate::types::{
+    BrokerEpoch, DirectoryId, IncarnationId, LeaderEpoch, NodeId, PartitionEpoch, PartitionIndex,
+    ProducerId, TimestampMs, TopicId, TopicName,
+};
+use rpds::{RedBlackTreeMapSync, VectorSync};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The configs of one resource: only what was set, by name.
+pub type ConfigMap = BTreeMap<String, String>;
+
+/// Everything that the metadata group has agreed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    pub(super) brokers: RedBlackTreeMapSync<NodeId, Arc<Broker>>,
+    pub(super) topics: RedBlackTreeMapSync<TopicName, Topic>,
+    pub(super) topic_names: RedBlackTreeMapSync<TopicId, TopicName>,
+    /// Which topic owns a name with `.` and `_` made alike. Follows from `topics`.
+    pub(super) collision_keys: RedBlackTreeMapSync<String, TopicName>,
+    pub(super) configs: RedBlackTreeMapSync<ConfigResource, Arc<ConfigMap>>,
+    pub(super) features: RedBlackTreeMapSync<String, i16>,
+    pub(super) producer_id_next: ProducerId,
+    /// Partitions of all topics together. Follows from `topics`.
+    pub(super) partition_count: usize,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            brokers: RedBlackTreeMapSync::new_sync(),
+            topics: RedBlackTreeMapSync::new_sync(),
+            topic_names: RedBlackTreeMapSync::new_sync(),
+            collision_keys: RedBlackTreeMapSync::new_sync(),
+            configs: RedBlackTreeMapSync::new_sync(),
+            features: RedBlackTreeMapSync::new_sync(),
+            producer_id_next: ProducerId(0),
+            partition_count: 0,
+        }
+    }
+}
+
+/// A registered broker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Broker {
+    /// Its node id.
+    pub id: NodeId,
+    /// The process that registered.
+    pub incarnation: IncarnationId,
+    /// The registration: the Raft index that it was applied at.
+    pub epoch: BrokerEpoch,
+    /// Where clients connect.
+    pub endpoints: Vec<Endpoint>,
+    /// Where other nodes connect, as `host:port`.
+    pub rpc: String,
+    /// Its rack.
+    pub rack: Option<String>,
+    /// Its data directories.
+    pub directories: Vec<DirectoryId>,
+    /// Highest feature levels it understands.
+    pub features: Vec<(String, i16)>,
+    /// Whether it is kept from leading: not heard of, or not caught up yet.
+    pub fenced: bool,
+    /// Whether it is about to stop, and hands its partitions over.
+    pub in_controlled_shutdown: bool,
+    /// When it registered.
+    pub registered_at: TimestampMs,
+}
+
+impl Broker {
+    /// Whether it may lead partitions and join ISRs.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        !self.fenced && !self.in_controlled_shutdown
+    }
+
+    /// The endpoint of a listener, by name.
+    #[must_use]
+    pub fn endpoint(&self, listener: &str) -> Option<&Endpoint> {
+        self.endpoints.iter().find(|endpoint| endpoint.listener == listener)
+    }
+}
+
+/// A topic with its partitions. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topic {
+    /// Its name.
+    pub name: TopicName,
+    /// This incarnation of the name.
+    pub id: TopicId,
+    /// When it was created.
+    pub created_at: TimestampMs,
+    pub(super) partitions: VectorSync<Arc<Partition>>,
+}
+
+impl Topic {
+    /// How many partitions it has.
+    #[must_use]
+    pub fn partition_count(&self) -> usize {
+        self.partitions.len()
+    }
+
+    /// One partition.
+    #[must_use]
+    pub fn partition(&self, index: PartitionIndex) -> Option<&Partition> {
+        self.partitions.get(usize::try_from(index.0).ok()?).map(Arc::as_ref)
+    }
+
+    /// All partitions, by index.
+    pub fn partitions(&self) -> impl Iterator<Item = (PartitionIndex, &Partition)> {
+        (0..).zip(self.partitions.iter()).map(|(i, partition)| (PartitionIndex(i), &**partition))
+    }
+
+    /// Replicas of partition 0: what tools show as the topic's replication factor.
+    #[must_use]
+    pub fn replication_factor(&self) -> i16 {
+        let count = self.partitions.first().map_or(0, |first| first.replicas.len());
+        i16::try_from(count).unwrap_or(i16::MAX)
+    }
+}
+
+/// Who holds and who leads one partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partition {
+    /// All replicas; the first is the preferred leader.
+    pub replicas: Vec<NodeId>,
+    /// In-sync replicas, in the order of `replicas`.
+    pub isr: Vec<NodeId>,
+    /// Eligible leader replicas: not in sync now, but known to hold everything committed
+    /// (KIP-966). In the order of `replicas`.
+    pub elr: Vec<NodeId>,
+    /// The leader, or nobody while no eligible replica is active.
+    pub leader: Option<NodeId>,
+    /// Counts the leaders.
+    pub leader_epoch: LeaderEpoch,
+    /// Counts all changes to this value.
+    pub partition_epoch: PartitionEpoch,
+    /// Replicas that a reassignment is adding.
+    pub adding: Vec<NodeId>,
+    /// Replicas that a reassignment is removing.
+    pub removing: Vec<NodeId>,
+}
+
+impl State {
+    /// The brokers, by id, fenced ones included.
+    pub fn brokers(&self) -> impl Iterator<Item = &Arc<Broker>> {
+        self.brokers.values()
+    }
+
+    /// One broker.
+    #[must_use]
+    pub fn broker(&self, id: NodeId) -> Option<&Arc<Broker>> {
+        self.brokers.get(&id)
+    }
+
+    /// Whether a broker is registered, unfenced and not about to stop.
+    #[must_use]
+    pub fn is_active(&self, id: NodeId) -> bool {
+        self.broker(id).is_some_and(|broker| broker.is_active())
+    }
+
+    /// The topics, sorted by name.
+    pub fn topics(&self) -> impl Iterator<Item = &Topic> {
+        self.topics.values()
+    }
+
+    /// How many topics there are.
+    #[must_use]
+    pub fn topic_count(&self) -> usize {
+        self.topics.size()
+    }
+
+    /// How many partitions all topics have together.
+    #[must_use]
+    pub fn partition_count(&self) -> usize {
+        self.partition_count
+    }
+
+    /// The topics from a name on (exclusive), sorted: for answers in pages.
+    pub fn topics_after<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Topic> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        self.topics.range::<str, _>((Excluded(name), Unbounded)).map(|(_, topic)| topic)
+    }
+
+    /// A topic by name.
+    #[must_use]
+    pub fn topic_by_name(&self, name: &str) -> Option<&Topic> {
+        self.topics.get(name)
+    }
+
+    /// A topic by id.
+    #[must_use]
+    pub fn topic_by_id(&self, id: TopicId) -> Option<&Topic> {
+        self.topics.get(self.topic_names.get(&id)?)
+    }
+
+    /// What was set for a resource; nothing where nothing was.
+    #[must_use]
+    pub fn configs(&self, resource: &ConfigResource) -> Option<&ConfigMap> {
+        self.configs.get(resource).map(Arc::as_ref)
+    }
+
+    /// Every resource that has configs.
+    pub fn all_configs(&self) -> impl Iterator<Item = (&ConfigResource, &ConfigMap)> {
+        self.configs.iter().map(|(resource, map)| (resource, &**map))
+    }
+
+    /// The finalized feature levels.
+    pub fn features(&self) -> impl Iterator<Item = (&str, i16)> {
+        self.features.iter().map(|(name, level)| (name.as_str(), *level))
+    }
+
+    /// The first producer id that has not been handed out.
+    #[must_use]
+    pub fn producer_id_next(&self) -> ProducerId {
+        self.producer_id_next
+    }
+}
