@@ -22,6 +22,15 @@ pub const ARRAY_ENTRIES_MAX: usize = 1_000_000;
 /// Unknown tagged fields kept per structure (Kafka 4.4's own bound).
 pub const TAGGED_FIELDS_MAX: usize = 10_000;
 
+// ---- protocol ----
+
+/// Memory that the arrays of one decoded frame may take, whatever its size.
+pub const DECODED_BYTES_FREE: usize = 1024 * 1024;
+
+/// Further memory that the arrays of one decoded frame may take, for each byte of the frame. An
+/// array of empty texts takes two bytes an entry on the wire and some eighty here.
+pub const DECODED_BYTES_PER_FRAME_BYTE: usize = 16;
+
 // ---- log ----
 
 // ---- partition ----

@@ -7,4 +7,19 @@
 //!
 //! Must never: know about connections, logs, or what a request means.
 
+mod api_key;
+mod error_code;
+pub mod header;
+pub mod messages;
+pub mod primitives;
 pub mod records;
+pub mod schema;
+mod str;
+
+pub use api_key::ApiKey;
+pub use error_code::ErrorCode;
+pub use header::{RequestHeader, ResponseHeader};
+pub use messages::{SERVED, ServedApi};
+pub use primitives::{DecodeError, Reader, TaggedFields, Writer};
+pub use schema::{Message, Request};
+pub use str::Str;
