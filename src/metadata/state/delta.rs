@@ -48,6 +48,84 @@ impl Delta {
         }
     }
 
+    /// Adds what changed next, so that this names everything that changed in both.
+    pub fn merge(&mut self, later: Self) {
+        for (id, change) in later.topics {
+            match (self.topics.remove(&id), change) {
+                // Still new to whoever has not seen it yet.
+                (Some(TopicChange::Created), TopicChange::Changed(_)) => {
+                    self.topics.insert(id, TopicChange::Created);
+                }
+                (Some(TopicChange::Changed(mut first)), TopicChange::Changed(second)) => {
+                    first.extend(second);
+                    self.topics.insert(id, TopicChange::Changed(first));
+                }
+                (_, change) => {
+                    self.topics.insert(id, change);
+                }
+            }
+        }
+        self.configs.extend(later.configs);
+        self.brokers.extend(later.brokers);
+        self.features |= later.features;
+        self.producer_ids |= later.producer_ids;
+        self.controller |= later.controller;
+    }
+
+    /// The delta between two states that did not follow from each other command by command, as
+    /// when a snapshot from the controller is installed. Looks at everything.
+    #[must_use]
+    pub fn between(before: &State, after: &State) -> Self {
+        let mut delta = Self {
+            features: before.features != after.features,
+            producer_ids: before.producer_id_next != after.producer_id_next,
+            ..Self::default()
+        };
+        for topic in after.topics() {
+            match before.topic_by_id(topic.id) {
+                None => delta.create_topic(topic.id),
+                Some(old) => {
+                    let changed: Vec<PartitionIndex> = topic
+                        .partitions()
+                        .filter(|(index, partition)| old.partition(*index) != Some(partition))
+                        .map(|(index, _)| index)
+                        .collect();
+                    if !changed.is_empty() {
+                        delta.change_partitions(topic.id, changed);
+                    }
+                }
+            }
+        }
+        for topic in before.topics().filter(|topic| after.topic_by_id(topic.id).is_none()) {
+            delta.delete_topic(topic.id, topic.name.clone());
+        }
+        let resources = before.all_configs().chain(after.all_configs()).map(|(name, _)| name);
+        delta.configs =
+            resources.filter(|name| before.configs(name) != after.configs(name)).cloned().collect();
+        let brokers = before.brokers().chain(after.brokers()).map(|broker| broker.id);
+        delta.brokers = brokers.filter(|id| before.broker(*id) != after.broker(*id)).collect();
+        delta
+    }
+
+    pub(super) fn create_topic(&mut self, id: TopicId) {
+        self.topics.insert(id, TopicChange::Created);
+    }
+
+    pub(super) fn delete_topic(&mut self, id: TopicId, name: TopicName) {
+        self.topics.insert(id, TopicChange::Deleted(name));
+    }
+
+    pub(super) fn change_partitions(
+        &mut self,
+        id: TopicId,
+        partitions: impl IntoIterator<Item = PartitionIndex>,
+    ) {
+        let change = self.topics.entry(id).or_insert_with(|| TopicChange::Changed(BTreeSet::new()));
+        if let TopicChange::Changed(changed) = change {
+            changed.extend(partitions);
+        }
+    }
+
     /// Whether nothing changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
