@@ -35,6 +35,13 @@ pub const DECODED_BYTES_PER_FRAME_BYTE: usize = 16;
 
 // ---- partition ----
 
+/// Produces that wait for the high watermark of one partition. Far above what the connections'
+/// own in-flight bounds let through in practice.
+pub const COMMIT_WAITERS_PER_PARTITION_MAX: usize = 65_536;
+
+/// Fetches that wait for news of one partition.
+pub const WATCHERS_PER_PARTITION_MAX: usize = 65_536;
+
 // ---- metadata ----
 
 // ---- kafka ----

@@ -47,6 +47,22 @@ where
     })
 }
 
+/// Runs `work`, which may wait for a disk, on the runtime's pool for such work, so that it holds
+/// up no other task. `None` when it panicked (counted), or when the runtime is going down.
+pub async fn blocking<T: Send + 'static>(
+    task: &'static str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let caught = move || match std::panic::catch_unwind(AssertUnwindSafe(work)) {
+        Ok(output) => Some(output),
+        Err(panic) => {
+            count_panic(task, panic.as_ref());
+            None
+        }
+    };
+    tokio::task::spawn_blocking(caught).await.ok().flatten()
+}
+
 /// Runs `work` on its own named thread. A panic inside ends the thread, counted.
 ///
 /// # Errors
@@ -71,6 +87,14 @@ mod tests {
         let before = panics_caught();
         let outcome = spawn("test", async { panic!("on purpose") }).await.expect("joined");
         assert!(outcome.is_none());
+        assert!(panics_caught() > before);
+    }
+
+    #[tokio::test]
+    async fn blocking_work_gives_its_result_or_is_counted() {
+        assert_eq!(blocking("test", || 7).await, Some(7));
+        let before = panics_caught();
+        assert_eq!(blocking("test", || panic!("on purpose")).await, None::<()>);
         assert!(panics_caught() > before);
     }
 }
