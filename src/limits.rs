@@ -31,6 +31,12 @@ pub const DECODED_BYTES_FREE: usize = 1024 * 1024;
 /// array of empty texts takes two bytes an entry on the wire and some eighty here.
 pub const DECODED_BYTES_PER_FRAME_BYTE: usize = 16;
 
+/// Buffer that compressed records are unpacked through, piece by piece.
+pub const UNPACK_BUFFER_BYTES: usize = 16 * 1024;
+
+/// Largest window of a Zstandard frame, as a power of two: 128 MiB, what its highest level uses.
+pub const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+
 // ---- log ----
 
 // ---- partition ----

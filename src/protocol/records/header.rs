@@ -88,6 +88,26 @@ impl Compression {
         }
     }
 
+    /// The codec that Kafka's settings call `name`; nothing for any other text.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd]
+            .into_iter()
+            .find(|codec| codec.name() == name)
+    }
+
+    /// What Kafka's settings call the codec.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
+
     /// The bits for a batch's attributes.
     #[must_use]
     pub fn bits(self) -> i16 {
@@ -140,12 +160,15 @@ pub struct BatchHeader {
     pub record_count: i32,
 }
 
-const TRANSACTIONAL_BIT: i16 = 1 << 4;
-const CONTROL_BIT: i16 = 1 << 5;
-const DELETE_HORIZON_BIT: i16 = 1 << 6;
-const LOG_APPEND_TIME_BIT: i16 = 1 << 3;
-
 impl BatchHeader {
+    /// Attribute bit: the timestamps are the leader's.
+    pub const LOG_APPEND_TIME_BIT: i16 = 1 << 3;
+    /// Attribute bit: part of a transaction.
+    pub const TRANSACTIONAL_BIT: i16 = 1 << 4;
+    /// Attribute bit: markers rather than records.
+    pub const CONTROL_BIT: i16 = 1 << 5;
+    /// Attribute bit: the base timestamp is a delete horizon (KIP-534).
+    pub const DELETE_HORIZON_BIT: i16 = 1 << 6;
     /// Bytes of the header.
     pub const SIZE: usize = 61;
     /// Bytes of base offset and length, which the length field does not count.
@@ -245,29 +268,41 @@ impl BatchHeader {
     /// Whose clock the timestamps come from.
     #[must_use]
     pub fn timestamp_kind(&self) -> TimestampKind {
-        if self.attributes & LOG_APPEND_TIME_BIT == 0 {
+        if self.attributes & Self::LOG_APPEND_TIME_BIT == 0 {
             TimestampKind::CreateTime
         } else {
             TimestampKind::LogAppendTime
         }
     }
 
+    /// The timestamp of a record with this delta: its own, or the leader's where the leader
+    /// stamped the batch.
+    #[must_use]
+    pub fn record_timestamp(&self, timestamp_delta: i64) -> TimestampMs {
+        match self.timestamp_kind() {
+            TimestampKind::CreateTime => {
+                TimestampMs(self.base_timestamp.0.wrapping_add(timestamp_delta))
+            }
+            TimestampKind::LogAppendTime => self.max_timestamp,
+        }
+    }
+
     /// Whether the batch is part of a transaction.
     #[must_use]
     pub fn is_transactional(&self) -> bool {
-        self.attributes & TRANSACTIONAL_BIT != 0
+        self.attributes & Self::TRANSACTIONAL_BIT != 0
     }
 
     /// Whether the batch holds markers rather than records.
     #[must_use]
     pub fn is_control(&self) -> bool {
-        self.attributes & CONTROL_BIT != 0
+        self.attributes & Self::CONTROL_BIT != 0
     }
 
     /// Whether the base timestamp is in fact a delete horizon.
     #[must_use]
     pub fn has_delete_horizon(&self) -> bool {
-        self.attributes & DELETE_HORIZON_BIT != 0
+        self.attributes & Self::DELETE_HORIZON_BIT != 0
     }
 
     /// Whether an idempotent producer sent the batch.
@@ -291,7 +326,7 @@ impl BatchHeader {
     /// # Panics
     /// When `batch` is not exactly one batch: the caller has parsed it before.
     pub fn stamp_append_time(batch: &mut [u8], now: TimestampMs) {
-        let attributes = i16::from_be_bytes([batch[21], batch[22]]) | LOG_APPEND_TIME_BIT;
+        let attributes = i16::from_be_bytes([batch[21], batch[22]]) | Self::LOG_APPEND_TIME_BIT;
         batch[21..23].copy_from_slice(&attributes.to_be_bytes());
         batch[35..43].copy_from_slice(&now.0.to_be_bytes());
         let crc = crc32c::crc32c(&batch[Self::CRC_COVERS_FROM..]);
