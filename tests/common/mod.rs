@@ -1,0 +1,256 @@
+//! What the heavier tests share: the real binary as a child process, tools, and data.
+
+#![allow(dead_code, reason = "each test target uses its own part of this")]
+
+pub mod data;
+pub mod shell;
+pub mod tools;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How long a node may take to become ready before a test gives up.
+const READY_MS_MAX: u64 = 30_000;
+
+/// How long a node may take to stop after SIGTERM before a test gives up.
+const STOP_MS_MAX: u64 = 30_000;
+
+/// Lines of a node's log that are kept for a failure's report.
+const LOG_LINES_KEPT: usize = 400;
+
+/// The path of the binary under test.
+pub fn binary() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_purlin"))
+}
+
+/// A fresh directory below `target/`, removed with its owner unless a test is failing.
+pub fn scratch(name: &str) -> tempfile::TempDir {
+    let below = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    std::fs::create_dir_all(&below).expect("target/tmp can be made");
+    tempfile::Builder::new().prefix(name).tempdir_in(below).expect("a scratch directory")
+}
+
+/// What a node says once it serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ready {
+    /// `HOST:PORT` of the client port.
+    pub kafka: String,
+    /// `HOST:PORT` of the node-to-node port.
+    pub rpc: String,
+    /// `HOST:PORT` of the admin port.
+    pub admin: String,
+    /// The node id.
+    pub node: String,
+    /// The cluster id.
+    pub cluster: String,
+}
+
+impl Ready {
+    /// Reads a `ready kafka=… rpc=… admin=… node=… cluster=…` line.
+    pub fn parse(line: &str) -> Option<Self> {
+        let mut words = line.split_whitespace();
+        if words.next()? != "ready" {
+            return None;
+        }
+        let fields: std::collections::BTreeMap<&str, &str> =
+            words.filter_map(|word| word.split_once('=')).collect();
+        let field = |name: &str| fields.get(name).map(|value| (*value).to_owned());
+        Some(Self {
+            kafka: field("kafka")?,
+            rpc: field("rpc")?,
+            admin: field("admin")?,
+            node: field("node")?,
+            cluster: field("cluster")?,
+        })
+    }
+}
+
+/// A running node. Dropping it kills the process and, unless a test is failing, removes its data.
+pub struct Node {
+    child: Child,
+    ready: Ready,
+    data: PathBuf,
+    log: Arc<Mutex<Vec<String>>>,
+    extra: Vec<String>,
+    scratch: Option<tempfile::TempDir>,
+}
+
+impl Node {
+    /// `purlin node init` in a fresh directory, on free ports, with `extra` arguments.
+    pub fn init(extra: &[&str]) -> Self {
+        let scratch = scratch("node-");
+        let data = scratch.path().join("data");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let extra: Vec<String> = extra.iter().map(|word| (*word).to_owned()).collect();
+        let any = "127.0.0.1:0";
+        let (child, ready) = launch("init", &data, [any, any, any], &extra, &log);
+        Self { child, ready, data, log, extra, scratch: Some(scratch) }
+    }
+
+    /// What the node said when it became ready.
+    pub fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
+    /// `HOST:PORT` for clients.
+    pub fn bootstrap(&self) -> &str {
+        &self.ready.kafka
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The last lines of what the node logged.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("not poisoned").join("\n")
+    }
+
+    /// SIGKILL, and wait until the process is gone.
+    pub fn kill_nine(&mut self) {
+        self.child.kill().expect("the node can be killed");
+        self.child.wait().expect("the node can be waited for");
+    }
+
+    /// SIGTERM, and wait for a clean end.
+    pub fn terminate(&mut self) -> ExitStatus {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("`kill` runs");
+        assert!(sent.success(), "could not send SIGTERM to {pid}");
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("the node can be waited for") {
+                return status;
+            }
+            assert!(
+                started.elapsed() < Duration::from_millis(STOP_MS_MAX),
+                "the node did not stop within {STOP_MS_MAX} ms of SIGTERM; its log:\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Starts the stopped node again on the same data and the same ports.
+    pub fn restart(&mut self) {
+        let ports = [self.ready.kafka.as_str(), &self.ready.rpc, &self.ready.admin];
+        let (child, ready) = launch("start", &self.data, ports, &self.extra, &self.log);
+        assert_eq!(ready, self.ready, "a restarted node must be the same node on the same ports");
+        self.child = child;
+    }
+
+    /// Resident memory now, in bytes.
+    pub fn rss_bytes(&self) -> u64 {
+        rss_bytes(self.pid())
+    }
+
+    /// Fails unless the process still runs.
+    pub fn assert_alive(&mut self) {
+        let ended = self.child.try_wait().expect("the node can be waited for");
+        assert!(ended.is_none(), "the node ended by itself: {ended:?}; its log:\n{}", self.log());
+    }
+
+    /// The body of `GET path` on the admin port, and its status code.
+    pub fn admin_get(&self, path: &str) -> (u16, String) {
+        http_get(&self.ready.admin, path)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // Errors mean that it is gone already, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            if let Some(scratch) = self.scratch.take() {
+                eprintln!("the node's data is kept in {}", scratch.keep().display());
+            }
+            eprintln!("the end of the node's log:\n{}", self.log());
+        }
+    }
+}
+
+fn launch(
+    how: &str,
+    data: &Path,
+    ports: [&str; 3],
+    extra: &[String],
+    log: &Arc<Mutex<Vec<String>>>,
+) -> (Child, Ready) {
+    let mut child = Command::new(binary())
+        .args(["node", how, "--data-dir"])
+        .arg(data)
+        .args(["--kafka", ports[0], "--rpc", ports[1], "--admin", ports[2]])
+        .args(extra)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the purlin binary starts");
+    keep_log(child.stderr.take().expect("stderr is piped"), Arc::clone(log));
+    let stdout = child.stdout.take().expect("stdout is piped");
+    let (line_out, line_in) = std::sync::mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        let mut lines = BufReader::new(stdout).lines();
+        if let Some(Ok(line)) = lines.next() {
+            let _ = line_out.send(line);
+        }
+        // Keep the pipe open and empty, so that the node never meets a full one.
+        lines.for_each(drop);
+    });
+    let answer = line_in.recv_timeout(Duration::from_millis(READY_MS_MAX));
+    let ready = answer.ok().as_deref().and_then(Ready::parse);
+    let Some(ready) = ready else {
+        let _ = child.kill();
+        let status = child.wait();
+        std::thread::sleep(Duration::from_millis(100));
+        let log = log.lock().expect("not poisoned").join("\n");
+        panic!("`purlin node {how}` said no `ready` line ({status:?}); its log:\n{log}");
+    };
+    (child, ready)
+}
+
+fn keep_log(stderr: impl Read + Send + 'static, log: Arc<Mutex<Vec<String>>>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let mut log = log.lock().expect("not poisoned");
+            if log.len() >= LOG_LINES_KEPT {
+                log.remove(0);
+            }
+            log.push(line);
+        }
+    });
+}
+
+/// Resident memory of a process, in bytes.
+pub fn rss_bytes(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0 kB");
+    let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse().unwrap_or(0);
+    kib * 1024
+}
+
+/// A bare HTTP GET: status code and body.
+pub fn http_get(address: &str, path: &str) -> (u16, String) {
+    let address: SocketAddr = address.parse().expect("an address");
+    let mut stream =
+        TcpStream::connect_timeout(&address, Duration::from_secs(5)).expect("the port answers");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout can be set");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
+        .expect("written");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer in UTF-8");
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split_whitespace().nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+    (status, body.to_owned())
+}

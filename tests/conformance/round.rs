@@ -1,0 +1,283 @@
+//! The round: each client writes each codec; each reads back its own and its neighbour's.
+
+use crate::broker::Broker;
+use crate::clients::{CLIENTS, CODECS, Client, Setup, line_of, read_with_librdkafka};
+use crate::common::data::{self, NONE, Record, index_of, show_headers};
+use crate::common::scratch;
+use crate::setting;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::message::Message as _;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Partitions of each topic.
+const PARTITIONS: i32 = 2;
+
+/// Clients at work at the same time.
+const CLIENTS_AT_ONCE: usize = 3;
+
+/// What a topic holds, by partition: the hash of each canonical line, in order of offsets.
+type Content = BTreeMap<i32, Vec<u64>>;
+
+fn topic_of(client: Client, codec: &str) -> String {
+    format!("access-log.{}.{codec}", client.name())
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    i64::try_from(since.as_millis()).expect("in range")
+}
+
+fn hash(line: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    line.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn write_inputs(folder: &Path, records: &[Record]) {
+    let (mut plain, mut java, mut kcat) = (String::new(), String::new(), String::new());
+    for record in records {
+        let key = record.key.as_deref();
+        let value = record.value.as_deref();
+        let headers = show_headers(&record.headers);
+        let or_none = |text: Option<&str>| text.unwrap_or(NONE).to_owned();
+        writeln!(plain, "{}\t{}\t{headers}\t{}", record.timestamp, or_none(key), or_none(value))
+            .expect("to memory");
+        let console = if headers.is_empty() { NONE } else { &headers };
+        writeln!(java, "{console}\t{}\t{}", or_none(key), or_none(value)).expect("to memory");
+        writeln!(kcat, "{}\t{}", key.unwrap_or(""), value.unwrap_or("")).expect("to memory");
+    }
+    for (name, text) in [("records.tsv", plain), ("java.tsv", java), ("kcat.tsv", kcat)] {
+        std::fs::write(folder.join(name), text).expect("the input can be written");
+    }
+}
+
+fn create_topics(bootstrap: &str) {
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", bootstrap).create().expect("an admin client");
+    let names: Vec<String> =
+        CLIENTS.iter().flat_map(|client| CODECS.map(|codec| topic_of(*client, codec))).collect();
+    let topics: Vec<NewTopic<'_>> = names
+        .iter()
+        .map(|name| NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(1)))
+        .collect();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let results =
+        runtime.block_on(admin.create_topics(&topics, &AdminOptions::new())).expect("created");
+    for result in results {
+        result.unwrap_or_else(|(topic, error)| {
+            panic!("librdkafka could not create {topic}: {error}")
+        });
+    }
+}
+
+/// Runs `work` for every client, some at a time; the complaints, by client.
+fn for_every_client(work: impl Fn(Client) -> Vec<String> + Sync) -> Vec<String> {
+    let waiting = Mutex::new(CLIENTS.to_vec());
+    let complaints = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS_AT_ONCE {
+            scope.spawn(|| {
+                loop {
+                    let next = waiting.lock().expect("not poisoned").pop();
+                    let Some(client) = next else { break };
+                    let started = Instant::now();
+                    let found = work(client);
+                    eprintln!("  {:13} {:6.1} s", client.name(), started.elapsed().as_secs_f64());
+                    complaints.lock().expect("not poisoned").extend(found);
+                }
+            });
+        }
+    });
+    let mut complaints = complaints.into_inner().expect("not poisoned");
+    complaints.sort();
+    complaints
+}
+
+/// Compares a topic, read by librdkafka, with what its writer was given. The content, to compare
+/// other readers with.
+fn compare_with_input(
+    setup: &Setup<'_>,
+    client: Client,
+    codec: &str,
+    span: (i64, i64),
+) -> Result<Content, String> {
+    let topic = topic_of(client, codec);
+    let mut content = Content::new();
+    let mut seen = vec![false; setup.records.len()];
+    let mut last: BTreeMap<i32, usize> = BTreeMap::new();
+    let mut fault: Option<String> = None;
+    read_with_librdkafka(setup.bootstrap, &topic, |message| {
+        let line = line_of(message);
+        content.entry(message.partition()).or_default().push(hash(&line));
+        let found =
+            compare_record(setup, client, &line, message.timestamp().to_millis(), span, &mut seen)
+                .and_then(|index| match last.insert(message.partition(), index) {
+                    Some(before) if before >= index => {
+                        Err(format!("record {index} comes after {before}"))
+                    }
+                    _ => Ok(()),
+                });
+        if let (Err(why), None) = (found, &fault) {
+            fault = Some(format!("{topic}: {why}\n    {line}"));
+        }
+    })?;
+    if let Some(fault) = fault {
+        return Err(fault);
+    }
+    match seen.iter().position(|seen| !seen) {
+        Some(index) => Err(format!(
+            "{topic}: {} of {} records are missing, the first is {index}",
+            seen.iter().filter(|seen| !**seen).count(),
+            seen.len()
+        )),
+        None => Ok(content),
+    }
+}
+
+fn compare_record(
+    setup: &Setup<'_>,
+    client: Client,
+    line: &str,
+    timestamp: Option<i64>,
+    span: (i64, i64),
+    seen: &mut [bool],
+) -> Result<usize, String> {
+    let fields: Vec<&str> = line.split('\t').collect();
+    let [_, _, _, key, headers, value] = fields[..] else {
+        return Err("not six fields".to_owned());
+    };
+    let some = |text| (text != NONE).then_some(text);
+    let index = index_of(some(key), some(value)).ok_or("no number in it")?;
+    let record = setup.records.get(index).ok_or_else(|| format!("no record {index} was sent"))?;
+    if std::mem::replace(&mut seen[index], true) {
+        return Err(format!("record {index} is there twice"));
+    }
+    if some(key) != record.key.as_deref() || some(value) != record.value.as_deref() {
+        return Err(format!("record {index} came back changed"));
+    }
+    let wanted = show_headers(&client.headers(record));
+    if headers != wanted {
+        return Err(format!("record {index} has headers {headers}, not {wanted}"));
+    }
+    let timestamp = timestamp.unwrap_or(-1);
+    if client.sets_timestamps() && timestamp != record.timestamp {
+        return Err(format!("record {index} has time {timestamp}, not {}", record.timestamp));
+    }
+    if !client.sets_timestamps() && !(span.0..=span.1).contains(&timestamp) {
+        return Err(format!("record {index} has time {timestamp}, outside of the run {span:?}"));
+    }
+    Ok(index)
+}
+
+fn compare_with_reference(
+    reader: Client,
+    topic: &str,
+    lines: &[String],
+    reference: &Content,
+) -> Option<String> {
+    let mut at: BTreeMap<i32, usize> = BTreeMap::new();
+    for line in lines {
+        let partition: i32 =
+            line.split('\t').next().and_then(|number| number.parse().ok()).unwrap_or(-1);
+        let place = at.entry(partition).or_default();
+        let wanted = reference.get(&partition).and_then(|hashes| hashes.get(*place));
+        if wanted != Some(&hash(line)) {
+            let name = reader.name();
+            return Some(format!(
+                "{topic}: {name} reads, as number {place} of partition {partition}:\n    {line}"
+            ));
+        }
+        *place += 1;
+    }
+    let wanted: usize = reference.values().map(Vec::len).sum();
+    (lines.len() != wanted)
+        .then(|| format!("{topic}: {} reads {} of {wanted} records", reader.name(), lines.len()))
+}
+
+/// One number for a topic's whole content.
+fn digest(content: &Content) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Show 2 of the issue: the records, keys, headers and timestamps that were written are read, by
+/// the writer itself and by its neighbour in the ring.
+pub fn every_client_reads_what_every_client_wrote(broker: &Broker) {
+    let count = usize::try_from(setting("PURLIN_CONFORMANCE_RECORDS", 100_000)).expect("fits");
+    let seed = setting("PURLIN_SEED", 20_261_122);
+    println!("PURLIN_SEED={seed} PURLIN_CONFORMANCE_RECORDS={count}");
+    let absent: Vec<String> = CLIENTS.iter().filter_map(|client| client.install().err()).collect();
+    assert!(absent.is_empty(), "clients that can't be had:\n{}", absent.join("\n"));
+
+    let folder = scratch("inputs-");
+    let records = data::access_log(seed, count, now_ms());
+    write_inputs(folder.path(), &records);
+    let setup = Setup { bootstrap: broker.bootstrap(), records: &records, folder: folder.path() };
+    create_topics(setup.bootstrap);
+
+    eprintln!("writing {count} records in each of {CODECS:?}:");
+    // Clocks of client and test are the same; a second of grace is for rounding.
+    let from = now_ms() - 1000;
+    let failed = for_every_client(|client| {
+        let tell = |codec, error| format!("{} cannot write {codec}: {error}", client.name());
+        let write = |codec| {
+            client
+                .write(&setup, &topic_of(client, codec), codec)
+                .map_err(|error| tell(codec, error))
+        };
+        CODECS.into_iter().filter_map(|codec| write(codec).err()).collect()
+    });
+    assert!(failed.is_empty(), "writers failed:\n{}", failed.join("\n"));
+    let span = (from, now_ms() + 1000);
+
+    eprintln!("comparing with what was sent (librdkafka):");
+    let contents: Mutex<BTreeMap<String, Content>> = Mutex::new(BTreeMap::new());
+    let failed = for_every_client(|client| {
+        let mut faults = Vec::new();
+        for codec in CODECS {
+            match compare_with_input(&setup, client, codec, span) {
+                Ok(content) => {
+                    drop(contents.lock().expect("whole").insert(topic_of(client, codec), content))
+                }
+                Err(error) => faults.push(error),
+            }
+        }
+        faults
+    });
+    assert!(failed.is_empty(), "not what was sent:\n{}", failed.join("\n"));
+    let contents = contents.into_inner().expect("whole");
+
+    eprintln!("each reads its own and its neighbour's:");
+    let failed = for_every_client(|reader| {
+        let place = CLIENTS.iter().position(|client| *client == reader).expect("one of them");
+        let neighbour = CLIENTS[(place + 1) % CLIENTS.len()];
+        let mut faults = Vec::new();
+        for topic in [reader, neighbour]
+            .into_iter()
+            .flat_map(|writer| CODECS.map(|codec| topic_of(writer, codec)))
+        {
+            match reader.read(&setup, &topic) {
+                Ok(lines) => {
+                    faults.extend(compare_with_reference(reader, &topic, &lines, &contents[&topic]))
+                }
+                Err(error) => {
+                    faults.push(format!("{topic}: {} cannot read it: {error}", reader.name()))
+                }
+            }
+        }
+        faults
+    });
+    assert!(failed.is_empty(), "readers disagree:\n{}", failed.join("\n"));
+    for (topic, content) in &contents {
+        println!("{topic:32} {count} records  {:016x}", digest(content));
+    }
+}
