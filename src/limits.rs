@@ -56,6 +56,45 @@ pub const WATCHERS_PER_PARTITION_MAX: usize = 65_536;
 
 // ---- node ----
 
+/// Bytes of one frame between nodes.
+pub const RPC_FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Connections from other nodes: a few per node of the largest cluster.
+pub const RPC_CONNECTIONS_MAX: usize = 1_024;
+
+/// Calls in flight on one connection between nodes.
+pub const RPC_CALLS_PER_CONNECTION_MAX: usize = 256;
+
+/// How long connecting to a node may take, handshake included.
+pub const RPC_CONNECT_MS_MAX: u64 = 5_000;
+
+/// Threads of the data runtime, which serves clients: one per core, up to this.
+pub const DATA_THREADS_MAX: usize = 16;
+
+/// Threads of the data runtime that may wait for a disk at once: cold reads, look-ups by time.
+pub const DATA_BLOCKING_THREADS_MAX: usize = 16;
+
+/// Threads of the control runtime, which serves metadata, other nodes and probes.
+pub const CONTROL_THREADS: usize = 2;
+
+/// Threads of the control runtime that may wait for a disk at once.
+pub const CONTROL_BLOCKING_THREADS_MAX: usize = 8;
+
+/// Threads that sync for all logs of the node.
+pub const FLUSH_THREADS: usize = 4;
+
+/// Partitions that are opened, closed or deleted at once.
+pub const PARTITION_OPENERS_MAX: usize = 8;
+
+/// How long a stopping node waits for its clients before it closes their connections.
+pub const STOP_MS_MAX: u64 = 30_000;
+
+/// How long the start waits for the metadata group to take this node in.
+pub const REGISTRATION_MS_MAX: u64 = 30_000;
+
+/// How long the check of the advertised address waits for a connection.
+pub const ADVERTISED_CHECK_MS_MAX: u64 = 3_000;
+
 /// Client connections on one node, unless `max.connections` says otherwise. Well above the 5,000
 /// idle connections of a large consumer fleet, well below a default descriptor limit of 20,000.
 pub const CLIENT_CONNECTIONS_MAX_DEFAULT: usize = 10_000;

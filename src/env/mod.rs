@@ -11,6 +11,7 @@
 pub mod clock;
 pub mod disk;
 pub mod disk_memory;
+pub mod lock;
 pub mod rng;
 pub mod shutdown;
 pub mod spawn;
