@@ -50,6 +50,27 @@ pub const WATCHERS_PER_PARTITION_MAX: usize = 65_536;
 
 // ---- metadata ----
 
+/// Registered brokers.
+pub const METADATA_BROKERS_MAX: usize = 1_000;
+
+/// Topics of a cluster.
+pub const TOPICS_MAX: usize = 100_000;
+
+/// Partitions of a cluster, all topics together.
+pub const PARTITIONS_MAX: usize = 200_000;
+
+/// Partitions of one topic.
+pub const PARTITIONS_PER_TOPIC_MAX: usize = 50_000;
+
+/// Bytes of one config's value.
+pub const CONFIG_VALUE_BYTES_MAX: usize = 16 * 1024;
+
+/// Finalized features.
+pub const FEATURES_MAX: usize = 1_000;
+
+/// Producer ids that a broker takes at a time (Kafka's own block).
+pub const PRODUCER_ID_BLOCK: i32 = 1_000;
+
 // ---- kafka ----
 
 // ---- client ----

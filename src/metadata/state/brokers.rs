@@ -4,7 +4,7 @@ use super::command::{ChangeFencing, FencingChange, RegisterBroker};
 use super::configs::{ConfigResource, TopicConfig};
 use super::delta::Delta;
 use super::election::{self, Loss};
-use super::model::{Broker, State};
+use super::model::{Broker, Partition, State};
 use super::response::{Refusal, RefusalKind};
 use crate::limits::METADATA_BROKERS_MAX;
 use crate::types::{BrokerEpoch, NodeId, PartitionIndex, TopicName};
@@ -85,9 +85,11 @@ pub(super) fn change_fencing(
             lose_broker(state, change.node_id, false, delta);
         }
     }
-    if results.iter().zip(&command.changes).any(|(result, change)| {
-        matches!(result, Ok(true)) && state.is_active(change.node_id)
-    }) {
+    if results
+        .iter()
+        .zip(&command.changes)
+        .any(|(result, change)| matches!(result, Ok(true)) && state.is_active(change.node_id))
+    {
         elect_where_there_is_no_leader(state, delta);
     }
     results.into_iter().map(|result| result.map(|_| ())).collect()
@@ -137,40 +139,40 @@ pub(super) fn registered(
 /// Takes a broker out of every ISR. After an unclean stop it also leaves the ELR of the topics
 /// whose acknowledgements did not wait for the disk.
 fn lose_broker(state: &mut State, lost: NodeId, unclean: bool, delta: &mut Delta) {
-    for_each_topic(state, delta, |state, config, partition| {
+    let concerned =
+        |partition: &Partition| partition.isr.contains(&lost) || partition.elr.contains(&lost);
+    for_each_partition(state, delta, concerned, |state, config, partition| {
         let loss = if unclean && config.write_caching { Loss::Unclean } else { Loss::Stopped };
-        let concerned = partition.isr.contains(&lost) || partition.elr.contains(&lost);
-        concerned
-            && election::lose_replica(
-                partition,
-                lost,
-                loss,
-                election::insync_min(config.insync_replicas_min, partition.replicas.len()),
-                |id| state.is_active(id),
-            )
+        let insync_min = election::insync_min(config.insync_replicas_min, partition.replicas.len());
+        election::lose_replica(partition, lost, loss, insync_min, |id| state.is_active(id))
     });
 }
 
 fn elect_where_there_is_no_leader(state: &mut State, delta: &mut Delta) {
-    for_each_topic(state, delta, |state, config, partition| {
-        let insync_min =
-            election::insync_min(config.insync_replicas_min, partition.replicas.len());
+    let concerned = |partition: &Partition| partition.leader.is_none();
+    for_each_partition(state, delta, concerned, |state, config, partition| {
+        let insync_min = election::insync_min(config.insync_replicas_min, partition.replicas.len());
         election::elect(partition, insync_min, |id| state.is_active(id))
     });
 }
 
-/// Offers every partition to `change`, which says whether it changed it.
-fn for_each_topic(
+/// Offers every partition that is concerned to `change`, which says whether it changed it.
+fn for_each_partition(
     state: &mut State,
     delta: &mut Delta,
-    change: impl Fn(&State, &TopicConfig, &mut super::model::Partition) -> bool,
+    concerned: impl Fn(&Partition) -> bool,
+    change: impl Fn(&State, &TopicConfig, &mut Partition) -> bool,
 ) {
-    let names: Vec<TopicName> = state.topics.keys().cloned().collect();
+    let names: Vec<TopicName> = state
+        .topics()
+        .filter(|topic| topic.partitions().any(|(_, partition)| concerned(partition)))
+        .map(|topic| topic.name.clone())
+        .collect();
     for name in names {
         let config = topic_config(state, &name);
         let Some(topic) = state.topics.get(&name) else { continue };
         let mut changed = Vec::new();
-        for (index, partition) in topic.partitions() {
+        for (index, partition) in topic.partitions().filter(|(_, p)| concerned(p)) {
             let mut next = partition.clone();
             if change(state, &config, &mut next) {
                 changed.push((index, next));

@@ -140,9 +140,8 @@ mod tests {
 
     /// `replicas / isr / elr / leader @ leader epoch . partition epoch`
     fn show(partition: &Partition) -> String {
-        let list = |ids: &[NodeId]| {
-            ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
-        };
+        let list =
+            |ids: &[NodeId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         format!(
             "{} / {} / {} / {} @ {}.{}",
             list(&partition.replicas),

@@ -32,7 +32,11 @@ fn update_one(state: &mut State, name: &str, level: i16) -> Result<(), Refusal> 
         return Ok(());
     }
     let behind = state.brokers().find(|broker| {
-        broker.features.iter().find(|(known, _)| known == name).is_none_or(|(_, most)| *most < level)
+        broker
+            .features
+            .iter()
+            .find(|(known, _)| known == name)
+            .is_none_or(|(_, most)| *most < level)
     });
     if let Some(broker) = behind {
         return refuse(format!(

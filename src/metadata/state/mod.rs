@@ -11,11 +11,18 @@
 //! Must never: touch a clock, randomness, a file or a task, iterate a hash map, or panic on any
 //! command.
 
+mod brokers;
 mod command;
 pub mod configs;
 mod delta;
+mod election;
+mod features;
 mod model;
+mod partitions;
+mod placement;
+mod producer_ids;
 mod response;
+mod topics;
 
 pub use command::{
     AllocateProducerIds, AlterConfigs, ChangeFencing, Command, ConfigAlteration, ConfigChange,
@@ -31,6 +38,33 @@ pub use response::{
 /// Applies the command at a Raft index. Returns the answer for whoever proposed it, and adds what
 /// changed to `delta`.
 pub fn apply(state: &mut State, index: u64, command: Command, delta: &mut Delta) -> Response {
-    let _ = (state, index, command, delta);
-    todo!()
+    match command {
+        Command::RegisterBroker(command) => {
+            Response::RegisterBroker(brokers::register(state, index, command, delta))
+        }
+        Command::ChangeFencing(command) => {
+            Response::ChangeFencing(brokers::change_fencing(state, command, delta))
+        }
+        Command::CreateTopics(command) => {
+            Response::CreateTopics(topics::create(state, command, delta))
+        }
+        Command::DeleteTopics(command) => {
+            Response::DeleteTopics(topics::delete(state, command, delta))
+        }
+        Command::CreatePartitions(command) => {
+            Response::CreatePartitions(partitions::create(state, command, delta))
+        }
+        Command::AlterConfigs(command) => {
+            Response::AlterConfigs(configs::alter(state, &command, delta))
+        }
+        Command::AllocateProducerIds(command) => {
+            Response::AllocateProducerIds(producer_ids::allocate(state, &command, delta))
+        }
+        Command::UpdateFeatures(command) => {
+            Response::UpdateFeatures(features::update(state, &command, delta))
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

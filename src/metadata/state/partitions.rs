@@ -53,8 +53,7 @@ fn create_one(state: &mut State, more: MorePartitions, delta: &mut Delta) -> Res
     };
     let added = added_partitions(state, &topic, &more)?;
     let first = i32::try_from(topic.partition_count()).unwrap_or(i32::MAX);
-    let indexes: Vec<PartitionIndex> =
-        (first..).take(added.len()).map(PartitionIndex).collect();
+    let indexes: Vec<PartitionIndex> = (first..).take(added.len()).map(PartitionIndex).collect();
     state.partition_count += added.len();
     if let Some(topic) = state.topics.get_mut(&topic.name) {
         for partition in added {
@@ -159,7 +158,8 @@ pub(super) fn check_assignment(
     replicas: &[NodeId],
     factor: Option<usize>,
 ) -> Result<(), Refusal> {
-    let refuse = |message: String| Err(Refusal::new(RefusalKind::InvalidReplicaAssignment, message));
+    let refuse =
+        |message: String| Err(Refusal::new(RefusalKind::InvalidReplicaAssignment, message));
     if replicas.is_empty() {
         return refuse("The manual partition assignment includes an empty replica list.".into());
     }

@@ -1,6 +1,6 @@
 //! Creating and deleting topics.
 
-use super::command::{CreateTopics, DeleteTopics, NewTopic, TopicSelector};
+use super::command::{ConfigChange, CreateTopics, DeleteTopics, NewTopic, TopicSelector};
 use super::configs::{self, ConfigResource};
 use super::delta::Delta;
 use super::election;
@@ -78,7 +78,13 @@ fn create_one(
     defaults: Defaults,
 ) -> Result<(Topic, ConfigMap), Refusal> {
     let name = check_name(state, &new.name)?;
-    let configs = check_configs(state, &name, &new.configs)?;
+    if state.topic_count() >= TOPICS_MAX {
+        return Err(Refusal::new(
+            RefusalKind::PolicyViolation,
+            format!("the cluster has {TOPICS_MAX} topics, and may not have more"),
+        ));
+    }
+    let configs = check_configs(&name, &new.configs)?;
     let partitions = if new.assignments.is_empty() {
         placed_partitions(state, &new, defaults)?
     } else {
@@ -135,12 +141,19 @@ fn check_name(state: &State, text: &str) -> Result<TopicName, Refusal> {
 }
 
 fn check_configs(
-    state: &State,
     name: &TopicName,
     given: &[(String, Option<String>)],
 ) -> Result<ConfigMap, Refusal> {
-    let change = super::command::ConfigChange::Replace(given.to_vec());
-    configs::changed(state, &ConfigResource::Topic(name.clone()), &ConfigMap::new(), &change)
+    let nulls: Vec<&str> =
+        given.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name.as_str()).collect();
+    if !nulls.is_empty() {
+        return Err(Refusal::new(
+            RefusalKind::InvalidConfig,
+            format!("Null value not supported for topic configs: {}", nulls.join(",")),
+        ));
+    }
+    let change = ConfigChange::Replace(given.to_vec());
+    configs::changed(&ConfigResource::Topic(name.clone()), &ConfigMap::new(), &change)
 }
 
 fn placed_partitions(
@@ -238,9 +251,6 @@ pub(super) fn check_bounds(state: &State, more_partitions: usize) -> Result<(), 
              {PARTITIONS_MAX}",
             state.partition_count()
         ));
-    }
-    if state.topic_count() >= TOPICS_MAX {
-        return refuse(format!("the cluster has {TOPICS_MAX} topics, and may not have more"));
     }
     Ok(())
 }

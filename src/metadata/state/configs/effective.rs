@@ -1,7 +1,9 @@
 //! The value that counts, and where it comes from.
 
 use super::super::model::ConfigMap;
-use super::{ConfigKind, Dynamic};
+use super::broker::BROKER_CONFIGS;
+use super::definition::{ConfigDef, ConfigKind, Dynamic};
+use super::topic::TOPIC_CONFIGS;
 use std::collections::BTreeMap;
 
 /// The settings of this process that stand behind the dynamic ones: broker config name to value.
@@ -69,24 +71,174 @@ pub struct ConfigLayers<'a> {
     pub statics: &'a StaticConfigs,
 }
 
-impl ConfigLayers<'_> {
+/// The definition of a topic config.
+pub(super) fn topic_definition(name: &str) -> Option<&'static ConfigDef> {
+    find(TOPIC_CONFIGS, name)
+}
+
+/// The definition of a broker config.
+pub(super) fn broker_definition(name: &str) -> Option<&'static ConfigDef> {
+    find(BROKER_CONFIGS, name)
+}
+
+fn find(definitions: &'static [ConfigDef], name: &str) -> Option<&'static ConfigDef> {
+    let at = definitions.binary_search_by(|definition| definition.name.cmp(name)).ok()?;
+    definitions.get(at)
+}
+
+impl<'a> ConfigLayers<'a> {
     /// Every topic config with the value that counts, sorted by name.
     #[must_use]
     pub fn describe_topic(&self) -> Vec<ConfigEntry> {
-        todo!()
+        TOPIC_CONFIGS
+            .iter()
+            .map(|definition| {
+                let mut synonyms = Vec::new();
+                let own = self.topic.and_then(|map| map.get(definition.name));
+                if let Some(value) = own {
+                    synonyms.push(ConfigSynonymValue {
+                        name: definition.name,
+                        value: Some(value.clone()),
+                        source: ConfigSource::Topic,
+                    });
+                }
+                // Values of a more general layer count only where the more special ones are
+                // silent about every synonym; within a layer the first synonym wins.
+                let behind = definition.synonyms.iter();
+                for (map, source) in self.broker_layers() {
+                    synonyms.extend(behind.clone().filter_map(|synonym| {
+                        let name = broker_definition(synonym.name)?.name;
+                        let value = Some(map?.get(name)?.clone());
+                        Some(ConfigSynonymValue { name, value, source })
+                    }));
+                }
+                synonyms.extend(behind.filter_map(|synonym| {
+                    let broker = broker_definition(synonym.name)?;
+                    let value = Some(broker.default?.to_owned());
+                    Some(ConfigSynonymValue {
+                        name: broker.name,
+                        value,
+                        source: ConfigSource::Default,
+                    })
+                }));
+                let (value, source) = self.topic_value_and_source(definition);
+                entry(definition, value, source, false, synonyms)
+            })
+            .collect()
     }
 
     /// Every broker config with the value that counts, sorted by name.
     #[must_use]
     pub fn describe_broker(&self) -> Vec<ConfigEntry> {
-        todo!()
+        BROKER_CONFIGS
+            .iter()
+            .map(|definition| {
+                let mut synonyms: Vec<ConfigSynonymValue> = self
+                    .broker_layers()
+                    .into_iter()
+                    .filter_map(|(map, source)| {
+                        let value = Some(map?.get(definition.name)?.clone());
+                        Some(ConfigSynonymValue { name: definition.name, value, source })
+                    })
+                    .collect();
+                synonyms.extend(definition.default.map(|default| ConfigSynonymValue {
+                    name: definition.name,
+                    value: Some(default.to_owned()),
+                    source: ConfigSource::Default,
+                }));
+                let (value, source) = self.broker_value_and_source(definition);
+                let read_only = definition.dynamic == Dynamic::ReadOnly;
+                entry(definition, value, source, read_only, synonyms)
+            })
+            .collect()
     }
 
     /// The value of one broker config: `num.partitions`, `default.replication.factor`,
-    /// `auto.create.topics.enable` and the like.
+    /// `auto.create.topics.enable` and the like. Nothing for a config that has none, or that is
+    /// not known.
     #[must_use]
     pub fn broker_value(&self, name: &str) -> Option<String> {
-        let _ = (name, Dynamic::ReadOnly);
-        todo!()
+        self.broker_value_and_source(broker_definition(name)?).0
+    }
+
+    /// A broker config that counts something.
+    #[must_use]
+    pub fn broker_number(&self, name: &str) -> Option<i64> {
+        self.broker_value(name)?.trim().parse().ok()
+    }
+
+    /// A broker config that is on or off.
+    #[must_use]
+    pub fn broker_flag(&self, name: &str) -> Option<bool> {
+        Some(self.broker_value(name)?.trim().eq_ignore_ascii_case("true"))
+    }
+
+    /// The value of one topic config; empty for one that is not known, which no caller asks for.
+    pub(super) fn topic_value(&self, name: &str) -> String {
+        let value =
+            topic_definition(name).and_then(|definition| self.topic_value_and_source(definition).0);
+        debug_assert!(value.is_some(), "{name} is a topic config with a value");
+        value.unwrap_or_default()
+    }
+
+    fn broker_layers(&self) -> [(Option<&'a ConfigMap>, ConfigSource); 3] {
+        [
+            (self.broker, ConfigSource::Broker),
+            (self.broker_default, ConfigSource::BrokerDefault),
+            (Some(&self.statics.0), ConfigSource::StaticBroker),
+        ]
+    }
+
+    fn topic_value_and_source(&self, definition: &ConfigDef) -> (Option<String>, ConfigSource) {
+        if let Some(value) = self.topic.and_then(|map| map.get(definition.name)) {
+            return (Some(value.clone()), ConfigSource::Topic);
+        }
+        for (map, source) in self.broker_layers() {
+            for synonym in definition.synonyms {
+                let Some(value) = map.and_then(|map| map.get(synonym.name)) else { continue };
+                if synonym.scale == 1 {
+                    return (Some(value.clone()), source);
+                }
+                // Hours or minutes; a negative number means "no limit" in every unit.
+                if let Ok(count) = value.trim().parse::<i64>() {
+                    let scaled =
+                        if count < 0 { count } else { count.saturating_mul(synonym.scale) };
+                    return (Some(scaled.to_string()), source);
+                }
+            }
+        }
+        (definition.default.map(str::to_owned), ConfigSource::Default)
+    }
+
+    fn broker_value_and_source(&self, definition: &ConfigDef) -> (Option<String>, ConfigSource) {
+        for (map, source) in self.broker_layers() {
+            if let Some(value) = map.and_then(|map| map.get(definition.name)) {
+                return (Some(value.clone()), source);
+            }
+        }
+        (definition.default.map(str::to_owned), ConfigSource::Default)
+    }
+}
+
+fn entry(
+    definition: &ConfigDef,
+    value: Option<String>,
+    source: ConfigSource,
+    read_only: bool,
+    mut synonyms: Vec<ConfigSynonymValue>,
+) -> ConfigEntry {
+    let sensitive = definition.kind == ConfigKind::Password;
+    if sensitive {
+        synonyms.iter_mut().for_each(|synonym| synonym.value = None);
+    }
+    ConfigEntry {
+        name: definition.name,
+        value: if sensitive { None } else { value },
+        source,
+        kind: definition.kind,
+        read_only,
+        sensitive,
+        doc: definition.doc,
+        synonyms,
     }
 }

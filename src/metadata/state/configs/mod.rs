@@ -1,17 +1,24 @@
 //! Topic and broker configs: their definitions, their checks, and the value that counts.
 
 mod broker;
+mod change;
 mod definition;
 mod effective;
 mod topic;
+mod value;
+
+pub(super) use change::{alter, changed};
 
 pub use broker::BROKER_CONFIGS;
 pub use definition::{ConfigDef, ConfigKind, Dynamic, Synonym, Valid};
 pub use effective::{ConfigEntry, ConfigLayers, ConfigSource, ConfigSynonymValue, StaticConfigs};
 pub use topic::{TOPIC_CONFIGS, TopicConfig};
 
+use super::model::ConfigMap;
 use crate::types::{NodeId, TopicName};
 use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::LazyLock;
 
 /// Whose configs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -22,4 +29,32 @@ pub enum ConfigResource {
     Broker(NodeId),
     /// Every broker that has no value of its own: Kafka's broker resource with the empty name.
     BrokerDefault,
+}
+
+impl fmt::Display for ConfigResource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Topic(name) => write!(f, "topic {name}"),
+            Self::Broker(id) => write!(f, "broker {id}"),
+            Self::BrokerDefault => f.write_str("the brokers' defaults"),
+        }
+    }
+}
+
+/// The values that count for a topic, as far as the whole group agrees on them: no node's own
+/// configs or settings, which differ between nodes.
+pub(super) fn shared_topic_config(
+    topic: Option<&ConfigMap>,
+    broker_default: Option<&ConfigMap>,
+) -> TopicConfig {
+    static NONE: StaticConfigs = StaticConfigs(ConfigMap::new());
+    static DEFAULT: LazyLock<TopicConfig> = LazyLock::new(|| {
+        let layers =
+            ConfigLayers { topic: None, broker: None, broker_default: None, statics: &NONE };
+        TopicConfig::effective(&layers)
+    });
+    if topic.is_none() && broker_default.is_none() {
+        return DEFAULT.clone();
+    }
+    TopicConfig::effective(&ConfigLayers { topic, broker: None, broker_default, statics: &NONE })
 }

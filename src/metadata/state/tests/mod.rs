@@ -1,0 +1,172 @@
+//! Scripts through [`apply`](super::apply), readable from top to bottom.
+
+mod brokers;
+mod config_changes;
+mod invariants;
+mod topics;
+
+use super::*;
+use crate::types::{BrokerEpoch, IncarnationId, NodeId, PartitionIndex, TimestampMs, TopicId};
+
+/// A cluster's metadata, with short words for commands.
+#[derive(Debug, Default)]
+pub(in crate::metadata) struct Script {
+    pub(in crate::metadata) state: State,
+    pub(in crate::metadata) index: u64,
+    /// What changed with the last command.
+    pub(in crate::metadata) delta: Delta,
+    ids: u8,
+}
+
+impl Script {
+    /// Active brokers 1 to `count`.
+    pub(in crate::metadata) fn with_brokers(count: i32) -> Self {
+        let mut script = Self::default();
+        for id in 1..=count {
+            script.start_broker(id, 1, true);
+        }
+        script
+    }
+
+    pub(in crate::metadata) fn apply(&mut self, command: Command) -> Response {
+        self.delta = Delta::default();
+        self.index += 1;
+        let response = apply(&mut self.state, self.index, command, &mut self.delta);
+        invariants::check(&self.state);
+        response
+    }
+
+    fn register(&mut self, id: i32, incarnation: u8, clean: bool) -> Result<BrokerEpoch, Refusal> {
+        let command = Command::RegisterBroker(registration(id, incarnation, clean));
+        match self.apply(command) {
+            Response::RegisterBroker(result) => result,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn change(&mut self, id: i32, fenced: bool, stopping: bool) -> Result<(), Refusal> {
+        let broker_epoch = self.state.broker(NodeId(id)).map_or(BrokerEpoch(-1), |b| b.epoch);
+        let change = FencingChange {
+            node_id: NodeId(id),
+            broker_epoch,
+            fenced,
+            in_controlled_shutdown: stopping,
+        };
+        match self.apply(Command::ChangeFencing(ChangeFencing { changes: vec![change] })) {
+            Response::ChangeFencing(results) => results.into_iter().next().expect("one"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Registers and unfences.
+    fn start_broker(&mut self, id: i32, incarnation: u8, clean: bool) {
+        self.register(id, incarnation, clean).expect("registers");
+        self.change(id, false, false).expect("unfences");
+    }
+
+    fn fence(&mut self, id: i32) {
+        self.change(id, true, false).expect("fences");
+    }
+
+    pub(in crate::metadata) fn new_topic(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        factor: i16,
+    ) -> NewTopic {
+        self.ids += 1;
+        NewTopic {
+            name: name.to_owned(),
+            id: TopicId([self.ids; 16]),
+            partitions,
+            replication_factor: factor,
+            assignments: Vec::new(),
+            configs: Vec::new(),
+        }
+    }
+
+    fn create(&mut self, topics: Vec<NewTopic>) -> Vec<Result<CreatedTopic, Refusal>> {
+        self.create_or_validate(topics, false)
+    }
+
+    fn create_or_validate(
+        &mut self,
+        topics: Vec<NewTopic>,
+        validate_only: bool,
+    ) -> Vec<Result<CreatedTopic, Refusal>> {
+        match self.apply(Command::CreateTopics(create_topics(topics, validate_only))) {
+            Response::CreateTopics(results) => results.into_iter().map(|r| r.outcome).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Creates one topic that must come into being.
+    fn topic(&mut self, name: &str, partitions: i32, factor: i16, configs: &[(&str, &str)]) {
+        let mut new = self.new_topic(name, partitions, factor);
+        new.configs =
+            configs.iter().map(|(k, v)| ((*k).to_owned(), Some((*v).to_owned()))).collect();
+        self.create(vec![new]).remove(0).expect("created");
+    }
+
+    /// Creates one topic that must be refused.
+    fn refused(&mut self, change: impl FnOnce(&mut NewTopic)) -> Refusal {
+        let before = self.state.clone();
+        let mut new = self.new_topic("refused", 1, 1);
+        change(&mut new);
+        let validated = self.create_or_validate(vec![new.clone()], true).remove(0);
+        let refusal = self.create(vec![new]).remove(0).expect_err("refused");
+        assert_eq!(validated, Err(refusal.clone()), "validating says the same");
+        assert_eq!(self.state, before, "nothing changed");
+        assert!(self.delta.is_empty());
+        refusal
+    }
+
+    /// `replicas / isr / elr / leader @ leader epoch . partition epoch`
+    fn show(&self, topic: &str, partition: i32) -> String {
+        let topic = self.state.topic_by_name(topic).expect("there");
+        let partition = topic.partition(PartitionIndex(partition)).expect("there");
+        let list =
+            |ids: &[NodeId]| ids.iter().map(|id| id.0.to_string()).collect::<Vec<_>>().join(",");
+        format!(
+            "{} / {} / {} / {} @ {}.{}",
+            list(&partition.replicas),
+            list(&partition.isr),
+            list(&partition.elr),
+            partition.leader.map_or("-".to_owned(), |id| id.0.to_string()),
+            partition.leader_epoch,
+            partition.partition_epoch
+        )
+    }
+}
+
+pub(in crate::metadata) fn registration(id: i32, incarnation: u8, clean: bool) -> RegisterBroker {
+    RegisterBroker {
+        node_id: NodeId(id),
+        incarnation: IncarnationId([incarnation; 16]),
+        endpoints: vec![Endpoint {
+            listener: "PLAINTEXT".to_owned(),
+            host: format!("host-{id}"),
+            port: 9092,
+            security_protocol: 0,
+        }],
+        rpc: format!("host-{id}:9192"),
+        rack: None,
+        directories: Vec::new(),
+        clean_shutdown: clean,
+        features: vec![("metadata.version".to_owned(), 2)],
+        now: TimestampMs(1_000),
+    }
+}
+
+pub(in crate::metadata) fn create_topics(
+    topics: Vec<NewTopic>,
+    validate_only: bool,
+) -> CreateTopics {
+    CreateTopics {
+        topics,
+        partitions_default: 4,
+        replication_factor_default: 1,
+        validate_only,
+        now: TimestampMs(2_000),
+    }
+}
