@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test target uses its own part of this")]
 
+pub mod broker;
 pub mod data;
 pub mod shell;
 pub mod tools;
@@ -25,6 +26,11 @@ const LOG_LINES_KEPT: usize = 400;
 /// The path of the binary under test.
 pub fn binary() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_purlin"))
+}
+
+/// A number from the environment, or the default.
+pub fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 /// A fresh directory below `target/`, removed with its owner unless a test is failing.

@@ -1,6 +1,6 @@
 //! Apache Kafka's `kafka-dump-log` over every file that a run left behind.
 
-use crate::broker::Broker;
+use crate::common::broker::Broker;
 use crate::common::shell::run;
 use crate::java::java;
 use std::path::{Path, PathBuf};

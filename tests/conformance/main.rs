@@ -4,14 +4,13 @@
 //! `tests/common/tools.rs`), and fails by name where one can't be had. It is not part of plain
 //! `cargo test`, which needs nothing but a Rust and a C++ compiler.
 //!
-//! `PURLIN_CONFORMANCE_AGAINST=kafka` runs the same tests against an Apache Kafka broker started
+//! `PURLIN_TEST_AGAINST=kafka` runs the same tests against an Apache Kafka broker started
 //! from the same jars: whatever fails there is a fault of the tests. `PURLIN_CONFORMANCE_RECORDS`
 //! and `PURLIN_SEED` change the amount and the data.
 
 #[path = "../common/mod.rs"]
 mod common;
 
-mod broker;
 mod clients;
 mod dump;
 mod java;
@@ -28,15 +27,10 @@ fn alone() -> std::sync::MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// A number from the environment, or the default.
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
 #[test]
 fn every_client_reads_what_every_client_wrote_and_kafka_dump_log_reads_the_files() {
     let _alone = alone();
-    let mut broker = broker::Broker::start();
+    let mut broker = common::broker::Broker::start();
     round::every_client_reads_what_every_client_wrote(&broker);
     // The tool reads a running broker's index files past their end, Apache Kafka's own as well.
     broker.stop();
@@ -46,7 +40,7 @@ fn every_client_reads_what_every_client_wrote_and_kafka_dump_log_reads_the_files
 #[test]
 fn the_command_line_tools_of_apache_kafka_work() {
     let _alone = alone();
-    let broker = broker::Broker::start();
+    let broker = common::broker::Broker::start();
     tools::topics(&broker);
     tools::configs(&broker);
     tools::offsets_and_deletion(&broker);

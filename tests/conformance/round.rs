@@ -1,10 +1,10 @@
 //! The round: each client writes each codec; each reads back its own and its neighbour's.
 
-use crate::broker::Broker;
 use crate::clients::{CLIENTS, CODECS, Client, Setup, line_of, read_with_librdkafka};
+use crate::common::broker::Broker;
 use crate::common::data::{self, NONE, Record, index_of, show_headers};
 use crate::common::scratch;
-use crate::setting;
+use crate::common::setting;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;

@@ -1,6 +1,6 @@
 //! Apache Kafka's command-line tools, as people call them.
 
-use crate::broker::Broker;
+use crate::common::broker::Broker;
 use crate::common::shell::run_well;
 use crate::common::tools::kcat;
 use crate::java::{tool, tool_well};

@@ -1,7 +1,7 @@
 //! What the tests run against: the binary under test or, to know the tests good, Apache Kafka.
 
-use crate::common::shell::{Guard, run_well};
-use crate::common::{Node, scratch, tools};
+use super::shell::{Guard, run_well};
+use super::{Node, scratch, tools};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,17 +17,19 @@ pub enum Broker {
         process: Guard,
         /// `HOST:PORT`.
         bootstrap: String,
+        /// How to start it again.
+        start: Box<Command>,
         /// Its files.
         folder: tempfile::TempDir,
     },
 }
 
 impl Broker {
-    /// Starts the one that `PURLIN_CONFORMANCE_AGAINST` names.
+    /// Starts the one that `PURLIN_TEST_AGAINST` names.
     pub fn start() -> Self {
-        match std::env::var("PURLIN_CONFORMANCE_AGAINST").as_deref() {
+        match std::env::var("PURLIN_TEST_AGAINST").as_deref() {
             Ok("kafka") => apache_kafka(),
-            Ok(other) => panic!("PURLIN_CONFORMANCE_AGAINST is `{other}`; it can be `kafka`"),
+            Ok(other) => panic!("PURLIN_TEST_AGAINST is `{other}`; it can be `kafka`"),
             Err(_) => Self::Purlin(Node::init(&[])),
         }
     }
@@ -45,6 +47,27 @@ impl Broker {
                     Command::new("kill").args(["-TERM", &pid]).status().expect("`kill` runs");
                 assert!(sent.success(), "could not send SIGTERM to {pid}");
                 process.0.wait().expect("Apache Kafka can be waited for");
+            }
+        }
+    }
+
+    /// SIGKILL, and wait until the process is gone.
+    pub fn kill_nine(&mut self) {
+        match self {
+            Self::Purlin(node) => node.kill_nine(),
+            Self::Kafka { process, .. } => {
+                process.0.kill().expect("Apache Kafka can be killed");
+                process.0.wait().expect("Apache Kafka can be waited for");
+            }
+        }
+    }
+
+    /// Starts the stopped broker again, on the same data and ports.
+    pub fn restart(&mut self) {
+        match self {
+            Self::Purlin(node) => node.restart(),
+            Self::Kafka { process, bootstrap, start, .. } => {
+                *process = start_kafka(start, bootstrap)
             }
         }
     }
@@ -112,24 +135,25 @@ fn apache_kafka() -> Broker {
     ]);
     run_well(format.arg(&properties), Duration::from_secs(60))
         .unwrap_or_else(|error| panic!("{error}"));
-    let process = Command::new("java")
-        .args(["-Xmx1g", "-cp", &jars, "kafka.Kafka"])
-        .arg(&properties)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("java starts");
-    let process = Guard(process);
+    let mut start = Command::new("java");
+    start.args(["-Xmx1g", "-cp", &jars, "kafka.Kafka"]).arg(&properties);
+    start.stdout(Stdio::null()).stderr(Stdio::null());
     let bootstrap = format!("127.0.0.1:{port}");
+    let process = start_kafka(&mut start, &bootstrap);
+    // The port opens a little before a new broker is unfenced.
+    std::thread::sleep(Duration::from_secs(2));
+    Broker::Kafka { process, bootstrap, start: Box::new(start), folder }
+}
+
+fn start_kafka(start: &mut Command, bootstrap: &str) -> Guard {
+    let process = Guard(start.spawn().expect("java starts"));
     let started = Instant::now();
-    while TcpStream::connect(&bootstrap).is_err() {
+    while TcpStream::connect(bootstrap).is_err() {
         assert!(
             started.elapsed() < Duration::from_secs(60),
             "Apache Kafka did not open {bootstrap}"
         );
         std::thread::sleep(Duration::from_millis(200));
     }
-    // The port opens a little before the broker is unfenced.
-    std::thread::sleep(Duration::from_secs(2));
-    Broker::Kafka { process, bootstrap, folder }
+    process
 }
