@@ -13,6 +13,7 @@ pub mod header;
 pub mod messages;
 pub mod primitives;
 pub mod records;
+pub mod sample;
 pub mod schema;
 mod str;
 

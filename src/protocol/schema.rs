@@ -9,6 +9,7 @@
 //! instead (a null where a client does not expect one ends that client).
 
 use super::primitives::{DecodeError, Reader, Writer};
+use super::sample::Tape;
 use super::{ApiKey, ErrorCode, Str};
 use crate::types::{
     BrokerEpoch, DirectoryId, LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerEpoch,
@@ -29,6 +30,10 @@ pub trait Message: Sized {
     /// Writes the message in the layout of `version`. Fields that the version does not carry are
     /// left out.
     fn encode(&self, writer: &mut Writer, version: i16);
+
+    /// Makes up a message of `version`, for tests: see [`super::sample`]. Fields that the version
+    /// does not carry have their defaults.
+    fn sample(tape: &mut Tape<'_>, version: i16) -> Self;
 }
 
 /// A request: which API it belongs to, and what answers it.
@@ -67,6 +72,8 @@ pub trait Wire: Sized {
     fn write(&self, writer: &mut Writer, layout: Layout);
     /// What the field is in versions that do not carry it, unless the schema says otherwise.
     fn absent() -> Self;
+    /// Makes one up, for tests.
+    fn sample(tape: &mut Tape<'_>, layout: Layout) -> Self;
 }
 
 /// A value whose layout knows null.
@@ -107,6 +114,10 @@ impl<T: WireNullable> Wire for Option<T> {
     fn absent() -> Self {
         None
     }
+
+    fn sample(tape: &mut Tape<'_>, layout: Layout) -> Self {
+        if layout.nullable && tape.is_null() { None } else { Some(T::sample(tape, layout)) }
+    }
 }
 
 macro_rules! wire_number {
@@ -127,6 +138,9 @@ macro_rules! wire_number {
             #[inline]
             fn absent() -> Self {
                 $wrap(<$inner>::default())
+            }
+            fn sample(tape: &mut Tape<'_>, _: Layout) -> Self {
+                $wrap(tape.number() as $inner)
             }
         }
     )*};
@@ -165,6 +179,9 @@ macro_rules! wire_uuid {
             fn absent() -> Self {
                 Self::ZERO
             }
+            fn sample(tape: &mut Tape<'_>, _: Layout) -> Self {
+                Self(std::array::from_fn(|_| tape.byte()))
+            }
         }
     )*};
 }
@@ -186,6 +203,10 @@ impl Wire for Str {
 
     fn absent() -> Self {
         Self::EMPTY
+    }
+
+    fn sample(tape: &mut Tape<'_>, _: Layout) -> Self {
+        tape.text()
     }
 }
 
@@ -215,6 +236,10 @@ impl Wire for Bytes {
     fn absent() -> Self {
         Self::new()
     }
+
+    fn sample(tape: &mut Tape<'_>, _: Layout) -> Self {
+        tape.bytes()
+    }
 }
 
 impl WireNullable for Bytes {
@@ -242,6 +267,11 @@ impl<T: Wire> Wire for Vec<T> {
 
     fn absent() -> Self {
         Self::new()
+    }
+
+    fn sample(tape: &mut Tape<'_>, layout: Layout) -> Self {
+        let layout = Layout { nullable: false, ..layout };
+        (0..tape.length()).map(|_| T::sample(tape, layout)).collect()
     }
 }
 
@@ -393,6 +423,21 @@ macro_rules! schema {
             fn absent() -> Self {
                 Self::default()
             }
+
+            fn sample(
+                tape: &mut $crate::protocol::sample::Tape<'_>,
+                layout: $crate::protocol::schema::Layout,
+            ) -> Self {
+                use $crate::protocol::schema::{Layout, Wire};
+                let version = layout.version;
+                let mut value = Self::default();
+                $(if ($versions).contains(&version) {
+                    let nullable = $crate::protocol::schema::holds!(version $(, $nullable)?);
+                    value.$field = <$ty as Wire>::sample(tape, Layout { nullable, ..layout });
+                })*
+                value.unknown_tagged_fields = tape.tagged_fields(layout);
+                value
+            }
         }
 
         impl $crate::protocol::schema::WireNullable for $name {
@@ -458,6 +503,13 @@ macro_rules! request {
                 let layout =
                     $crate::protocol::schema::Layout { version, flexible, nullable: false };
                 $crate::protocol::schema::Wire::write(self, writer, layout);
+            }
+
+            fn sample(tape: &mut $crate::protocol::sample::Tape<'_>, version: i16) -> Self {
+                let flexible = version >= $flexible;
+                let layout =
+                    $crate::protocol::schema::Layout { version, flexible, nullable: false };
+                <Self as $crate::protocol::schema::Wire>::sample(tape, layout)
             }
         }
     };
