@@ -1,8 +1,7 @@
 //! InitProducerId: an id and epoch for an idempotent or transactional producer. KIP-98, KIP-360
 //! (a producer may go on under its old id), KIP-890.
 //!
-//! Version 6 (two-phase commit, KIP-939) is known to the schema but still unstable in Kafka, so it
-//! is not served.
+//! Version 6 (two-phase commit, KIP-939) is still unstable in Kafka, so it is not served.
 
 use crate::protocol::schema::{request, schema};
 use crate::protocol::{ErrorCode, Str};
@@ -21,10 +20,6 @@ schema! {
         producer_id: ProducerId, 3.., default ProducerId::NONE;
         /// The producer epoch.
         producer_epoch: ProducerEpoch, 3.., default ProducerEpoch::NONE;
-        /// Whether transactions take part in a two-phase commit (KIP-939).
-        enable2_pc: bool, 6..;
-        /// Whether a prepared transaction is kept (KIP-939).
-        keep_prepared_txn: bool, 6..;
     }
 
     /// A producer id and its epoch.
@@ -37,9 +32,5 @@ schema! {
         producer_id: ProducerId, 0.., default ProducerId::NONE;
         /// The producer epoch.
         producer_epoch: ProducerEpoch, 0..;
-        /// Producer id of the transaction that was kept, or -1.
-        ongoing_txn_producer_id: ProducerId, 6.., default ProducerId::NONE;
-        /// Its epoch, or -1.
-        ongoing_txn_producer_epoch: ProducerEpoch, 6.., default ProducerEpoch::NONE;
     }
 }
