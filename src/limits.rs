@@ -73,6 +73,85 @@ pub const PRODUCER_ID_BLOCK: i32 = 1_000;
 
 // ---- kafka ----
 
+/// Bytes of one request frame of any API but Produce: those carry names and numbers, not records,
+/// and unpack to several times their size.
+pub const CONTROL_REQUEST_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Bytes of memory that one byte of a request without records is counted as, because decoded
+/// structures are larger than their encoding.
+pub const CONTROL_REQUEST_WEIGHT: usize = 8;
+
+/// Bytes of a frame that are read before the frame has to be paid for out of the budgets below.
+pub const FRAME_BYTES_FREE: usize = 16 * 1024;
+
+/// Bytes that the buffer of a frame grows by at most beyond what has arrived.
+pub const FRAME_BYTES_AHEAD_MAX: usize = 1024 * 1024;
+
+/// Bytes of requests that are being read or answered, over all connections of a node.
+pub const REQUEST_BYTES_IN_FLIGHT_MAX: usize = 256 * 1024 * 1024;
+
+/// Bytes of requests that are being read or answered on one connection.
+pub const CONNECTION_REQUEST_BYTES_IN_FLIGHT_MAX: usize = 128 * 1024 * 1024;
+
+/// Requests of one connection whose answers are still to be written.
+pub const CONNECTION_REQUESTS_IN_FLIGHT_MAX: usize = 128;
+
+/// Bytes of fetched records on their way out, over all connections of a node.
+pub const RESPONSE_BYTES_IN_FLIGHT_MAX: usize = 256 * 1024 * 1024;
+
+/// Bytes of answers that may wait on one connection before no further request of it is read.
+pub const CONNECTION_RESPONSE_BYTES_QUEUED_MAX: usize = 1024 * 1024;
+
+/// Milliseconds that a frame may stand still while it arrives.
+pub const FRAME_STALL_MS_MAX: u64 = 30_000;
+
+/// Bytes a second that a frame must arrive with, once [`FRAME_STALL_MS_MAX`] have passed.
+pub const FRAME_BYTES_PER_SECOND_MIN: usize = 32 * 1024;
+
+/// Milliseconds without progress after which a reader is given up.
+pub const WRITE_STALL_MS_MAX: u64 = 60_000;
+
+/// Milliseconds that answers already owed may take once a connection is to be closed.
+pub const DRAIN_MS_MAX: u64 = 5_000;
+
+/// Milliseconds after which a connection without requests is closed (Kafka's
+/// `connections.max.idle.ms`).
+pub const CONNECTION_IDLE_MS_MAX: u64 = 600_000;
+
+/// Connections of a node on the client port.
+pub const CONNECTIONS_MAX: usize = 16_384;
+
+/// Connections of a node from one address.
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 8_192;
+
+/// Fetch sessions that a node remembers (Kafka's `max.incremental.fetch.session.cache.slots`).
+pub const FETCH_SESSIONS_MAX: usize = 1_000;
+
+/// Partitions over all remembered fetch sessions of a node.
+pub const FETCH_SESSION_PARTITIONS_MAX: usize = 1_000_000;
+
+/// Milliseconds without use after which a fetch session may make room for another.
+pub const FETCH_SESSION_IDLE_MS: u64 = 120_000;
+
+/// Milliseconds that a fetch waits at most, whatever the client asks for.
+pub const FETCH_WAIT_MS_MAX: i32 = 300_000;
+
+/// Milliseconds that a produce waits at most for its commit, whatever the client asks for.
+pub const PRODUCE_WAIT_MS_MAX: i32 = 300_000;
+
+/// Milliseconds that an administrative request waits at most for its effect.
+pub const ADMIN_WAIT_MS_MAX: i32 = 120_000;
+
+/// Topics that are being created on behalf of Metadata requests at one time.
+pub const AUTO_CREATIONS_IN_FLIGHT_MAX: usize = 100;
+
+/// Partitions in one answer of DescribeTopicPartitions (Kafka's
+/// `max.request.partition.size.limit`).
+pub const DESCRIBE_PARTITIONS_MAX: i32 = 2_000;
+
+/// Producer ids that a node takes from the metadata group at once (KIP-730).
+pub const PRODUCER_ID_BLOCK: i32 = 1_000;
+
 // ---- client ----
 
 // ---- node ----
@@ -126,4 +205,11 @@ pub const SETTINGS_FILE_BYTES_MAX: u64 = 1024 * 1024;
 // ---- relations ----
 
 const _: () = assert!(FETCH_BYTES_MAX < REQUEST_BYTES_MAX);
+const _: () = assert!(REQUEST_BYTES_MAX <= CONNECTION_REQUEST_BYTES_IN_FLIGHT_MAX);
+const _: () = assert!(CONNECTION_REQUEST_BYTES_IN_FLIGHT_MAX <= REQUEST_BYTES_IN_FLIGHT_MAX);
+const _: () = assert!(
+    CONTROL_REQUEST_BYTES_MAX * CONTROL_REQUEST_WEIGHT <= CONNECTION_REQUEST_BYTES_IN_FLIGHT_MAX
+);
+const _: () = assert!(FETCH_BYTES_MAX <= RESPONSE_BYTES_IN_FLIGHT_MAX);
+const _: () = assert!(CONNECTIONS_PER_ADDRESS_MAX < CONNECTIONS_MAX);
 const _: () = assert!((BATCH_BYTES_MAX_DEFAULT as usize) < FETCH_BYTES_MAX);
