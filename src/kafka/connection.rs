@@ -75,6 +75,8 @@ pub(super) trait Service: Send + Sync {
 pub(super) struct ConnectionOptions {
     /// Budget of request bytes shared by all connections of the node.
     pub(super) request_budget: Budget,
+    /// Bytes of one request.
+    pub(super) request_bytes_max: usize,
     /// Time without a request after which the connection is closed.
     pub(super) idle_max: Duration,
     /// Time without progress after which a reader is given up.
@@ -107,7 +109,7 @@ pub(super) async fn run(
         node: options.request_budget.clone(),
         connection: Budget::new(limits::CONNECTION_REQUEST_BYTES_IN_FLIGHT_MAX),
     };
-    let mut frames = FrameReader::new(read_half, budgets, options.idle_max);
+    let mut frames = FrameReader::new(read_half, budgets, options.request_bytes_max, options.idle_max);
     let (sender, receiver) = mpsc::channel(limits::CONNECTION_REQUESTS_IN_FLIGHT_MAX);
 
     let writer = write_answers(write_half, receiver, options.write_stall_max);

@@ -73,13 +73,20 @@ pub(super) struct FrameReader {
     socket: OwnedReadHalf,
     buffer: BytesMut,
     budgets: FrameBudgets,
+    bytes_max: usize,
     idle_max: Duration,
 }
 
 impl FrameReader {
-    /// A reader on `socket`, which closes after `idle_max` without a request.
-    pub(super) fn new(socket: OwnedReadHalf, budgets: FrameBudgets, idle_max: Duration) -> Self {
-        Self { socket, buffer: BytesMut::new(), budgets, idle_max }
+    /// A reader on `socket`, of frames of up to `bytes_max`, that gives up after `idle_max`
+    /// without a request.
+    pub(super) fn new(
+        socket: OwnedReadHalf,
+        budgets: FrameBudgets,
+        bytes_max: usize,
+        idle_max: Duration,
+    ) -> Self {
+        Self { socket, buffer: BytesMut::new(), budgets, bytes_max, idle_max }
     }
 
     /// The next frame.
@@ -127,12 +134,13 @@ impl FrameReader {
     fn check_length(&self) -> Result<(usize, usize), FrameError> {
         let mut start = self.buffer.as_ref();
         let length = start.get_i32();
-        let is_produce = start.get_i16() == ApiKey::PRODUCE.0;
+        let is_produce = start.get_i16() == ApiKey::Produce.to_i16();
         let (max, weight) = if is_produce {
             (limits::REQUEST_BYTES_MAX, 1)
         } else {
             (limits::CONTROL_REQUEST_BYTES_MAX, limits::CONTROL_REQUEST_WEIGHT)
         };
+        let max = max.min(self.bytes_max);
         match usize::try_from(length) {
             // The API key alone takes two bytes.
             Ok(bytes) if (2..=max).contains(&bytes) => Ok((bytes, weight)),

@@ -1,0 +1,166 @@
+//! What several handlers need.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::kafka::context::Context;
+use crate::limits;
+use crate::metadata::Image;
+use crate::metadata::state::{Broker, Endpoint};
+use crate::partition::Partition;
+use crate::protocol::{ErrorCode, Str};
+use crate::types::{LeaderEpoch, NodeId, PartitionIndex, TopicName, TopicPartition};
+
+/// Topics that belong to the cluster itself: clients may read them, not write them, and asking
+/// about them never creates them.
+pub(super) const INTERNAL_TOPICS: [&str; 2] = ["__consumer_offsets", "__transaction_state"];
+
+/// The topic of the Raft log in Kafka; nobody may have a topic of that name.
+pub(super) const CLUSTER_METADATA_TOPIC: &str = "__cluster_metadata";
+
+/// The client id under which Kafka's own tools write to internal topics.
+const ADMIN_CLIENT_ID: &str = "__admin_client";
+
+/// Every operation that exists on a topic, as bits (KIP-430): read, write, create, delete, alter,
+/// describe, describe configs, alter configs. Without access control everything is allowed.
+pub(super) const TOPIC_OPERATIONS: i32 =
+    1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11;
+
+/// Every operation that exists on the cluster: create, alter, describe, cluster action, describe
+/// configs, alter configs, idempotent write.
+pub(super) const CLUSTER_OPERATIONS: i32 =
+    1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;
+
+/// Whether a topic belongs to the cluster itself.
+pub(super) fn is_internal(name: &str) -> bool {
+    INTERNAL_TOPICS.contains(&name)
+}
+
+/// Whether this client may write to an internal topic.
+pub(super) fn may_write_internal(client_id: Option<&Str>) -> bool {
+    client_id.is_some_and(|id| id.as_str() == ADMIN_CLIENT_ID)
+}
+
+/// A partition by name, if the name could be a topic's at all.
+pub(super) fn topic_partition(name: &str, index: PartitionIndex) -> Option<TopicPartition> {
+    Some(TopicPartition::new(TopicName::new(name).ok()?, index))
+}
+
+/// The partition as it is held here: else why a client should look elsewhere.
+pub(super) fn hosted(
+    context: &Context,
+    image: &Image,
+    partition: &TopicPartition,
+) -> Result<Arc<Partition>, ErrorCode> {
+    // A partition of a topic that was deleted may still be here for a moment.
+    let topic = image
+        .topic_by_name(partition.topic.as_str())
+        .filter(|topic| topic.partition(partition.partition).is_some())
+        .ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    context
+        .partitions
+        .get(partition)
+        .filter(|held| held.topic_id() == topic.id)
+        .ok_or(ErrorCode::NotLeaderOrFollower)
+}
+
+/// As [`hosted`], for a name from a request.
+pub(super) fn hosted_by_name(
+    context: &Context,
+    image: &Image,
+    name: &str,
+    index: PartitionIndex,
+) -> Result<Arc<Partition>, ErrorCode> {
+    let partition = topic_partition(name, index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    hosted(context, image, &partition)
+}
+
+/// Where clients of this listener reach a broker.
+pub(super) fn endpoint<'a>(broker: &'a Broker, context: &Context) -> Option<&'a Endpoint> {
+    broker.endpoints.iter().find(|endpoint| *endpoint.listener == *context.listener_name)
+}
+
+/// Who leads a partition as far as this node knows, and where, for clients that asked the wrong
+/// node (KIP-951).
+pub(super) struct LeaderHint {
+    /// The leader, or [`NodeId::NONE`].
+    pub(super) leader: NodeId,
+    /// Its epoch, or [`LeaderEpoch::NONE`].
+    pub(super) epoch: LeaderEpoch,
+    /// Its endpoint for this listener, if it is alive.
+    pub(super) endpoint: Option<NodeAddress>,
+}
+
+/// A broker's address as responses carry it.
+#[derive(Debug, Clone)]
+pub(super) struct NodeAddress {
+    /// Which broker.
+    pub(super) node_id: NodeId,
+    /// Its host.
+    pub(super) host: Str,
+    /// Its port.
+    pub(super) port: i32,
+    /// Its rack; `None` rather than an empty text.
+    pub(super) rack: Option<Str>,
+}
+
+/// The address of a broker on this listener.
+pub(super) fn address(broker: &Broker, context: &Context) -> Option<NodeAddress> {
+    let endpoint = endpoint(broker, context)?;
+    Some(NodeAddress {
+        node_id: broker.id,
+        host: Str::from(endpoint.host.as_str()),
+        port: i32::from(endpoint.port),
+        rack: broker.rack.as_deref().filter(|rack| !rack.is_empty()).map(Str::from),
+    })
+}
+
+/// See [`LeaderHint`].
+pub(super) fn leader_hint(
+    context: &Context,
+    image: &Image,
+    partition: &TopicPartition,
+) -> LeaderHint {
+    let Some(state) = image.partition(partition) else {
+        return LeaderHint { leader: NodeId::NONE, epoch: LeaderEpoch::NONE, endpoint: None };
+    };
+    let leader = state.leader.unwrap_or(NodeId::NONE);
+    let endpoint = image
+        .broker(leader)
+        .filter(|broker| !broker.fenced)
+        .and_then(|broker| address(broker, context));
+    LeaderHint { leader, epoch: state.leader_epoch, endpoint }
+}
+
+/// A live broker for clients to send administrative requests to: the controller where it is one
+/// of the live brokers, else any of them. Java's admin client waits for ever on -1.
+pub(super) fn controller(image: &Image) -> NodeId {
+    image
+        .controller()
+        .filter(|id| image.is_alive(*id))
+        .or_else(|| image.brokers_alive().next().map(|broker| broker.id))
+        .unwrap_or(NodeId::NONE)
+}
+
+/// When a request that waits for an effect gives up, whatever its client asks for.
+pub(super) fn admin_deadline(timeout_ms: i32) -> Instant {
+    let wait_ms = timeout_ms.clamp(0, limits::ADMIN_WAIT_MS_MAX).unsigned_abs();
+    Instant::now() + Duration::from_millis(u64::from(wait_ms))
+}
+
+/// Waits until the partitions that this node leads of a topic are served here. A wait that runs
+/// out is no error: the topic is there, and clients look again.
+pub(super) async fn until_served(context: &Context, names: &[String], deadline: Instant) {
+    let image = context.metadata.image();
+    for name in names {
+        let Some(topic) = image.topic_by_name(name) else { continue };
+        for (index, state) in topic.partitions() {
+            if state.leader == Some(context.node_id) {
+                let partition = TopicPartition::new(topic.name.clone(), index);
+                context.partitions.wait_for(&partition, deadline).await;
+            }
+        }
+    }
+}
