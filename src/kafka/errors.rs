@@ -33,15 +33,17 @@ impl From<ErrorCode> for ProduceFailure {
 pub(super) fn partition_code(error: &partition::Error) -> ErrorCode {
     use partition::Error as E;
     match error {
-        E::NotLeader { .. } => ErrorCode::NotLeaderOrFollower,
-        E::FencedEpoch { .. } => ErrorCode::FencedLeaderEpoch,
-        E::UnknownEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
+        E::NotLeader => ErrorCode::NotLeaderOrFollower,
+        E::FencedEpoch => ErrorCode::FencedLeaderEpoch,
+        E::UnknownEpoch => ErrorCode::UnknownLeaderEpoch,
         E::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         E::OffsetNotAvailable => ErrorCode::OffsetNotAvailable,
         E::Timeout => ErrorCode::RequestTimedOut,
         E::NotEnoughReplicas => ErrorCode::NotEnoughReplicas,
         E::NotEnoughReplicasAfterAppend => ErrorCode::NotEnoughReplicasAfterAppend,
-        E::Storage(_) => ErrorCode::KafkaStorageError,
+        // Damaged bytes are a failure of this replica's storage: clients look for another leader.
+        // CORRUPT_MESSAGE would end a Java consumer.
+        E::Storage(_) | E::Corrupt(_) => ErrorCode::KafkaStorageError,
         E::Append(error) => append_code(error),
     }
 }

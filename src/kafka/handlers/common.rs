@@ -158,8 +158,7 @@ pub(super) async fn until_served(context: &Context, names: &[String], deadline: 
         let Some(topic) = image.topic_by_name(name) else { continue };
         for (index, state) in topic.partitions() {
             if state.leader == Some(context.node_id) {
-                let partition = TopicPartition::new(topic.name.clone(), index);
-                context.partitions.wait_for(&partition, deadline).await;
+                context.partitions.wait_for(topic.id, index, deadline).await;
             }
         }
     }

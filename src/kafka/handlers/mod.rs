@@ -23,5 +23,6 @@ pub(super) mod list_offsets;
 pub(super) mod metadata;
 pub(super) mod offset_for_leader_epoch;
 pub(super) mod produce;
+mod resources;
 
 pub(super) use metadata::AutoCreations;
