@@ -114,16 +114,6 @@ pub const WRITE_STALL_MS_MAX: u64 = 60_000;
 /// Milliseconds that answers already owed may take once a connection is to be closed.
 pub const DRAIN_MS_MAX: u64 = 5_000;
 
-/// Milliseconds after which a connection without requests is closed (Kafka's
-/// `connections.max.idle.ms`).
-pub const CONNECTION_IDLE_MS_MAX: u64 = 600_000;
-
-/// Connections of a node on the client port.
-pub const CONNECTIONS_MAX: usize = 16_384;
-
-/// Connections of a node from one address.
-pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 8_192;
-
 /// Fetch sessions that a node remembers (Kafka's `max.incremental.fetch.session.cache.slots`).
 pub const FETCH_SESSIONS_MAX: usize = 1_000;
 
@@ -148,9 +138,6 @@ pub const AUTO_CREATIONS_IN_FLIGHT_MAX: usize = 100;
 /// Partitions in one answer of DescribeTopicPartitions (Kafka's
 /// `max.request.partition.size.limit`).
 pub const DESCRIBE_PARTITIONS_MAX: i32 = 2_000;
-
-/// Producer ids that a node takes from the metadata group at once (KIP-730).
-pub const PRODUCER_ID_BLOCK: i32 = 1_000;
 
 // ---- client ----
 
@@ -199,6 +186,10 @@ pub const ADVERTISED_CHECK_MS_MAX: u64 = 3_000;
 /// idle connections of a large consumer fleet, well below a default descriptor limit of 20,000.
 pub const CLIENT_CONNECTIONS_MAX_DEFAULT: usize = 10_000;
 
+/// Client connections from one address (`max.connections.per.ip`): one peer alone cannot keep all
+/// others out.
+pub const CLIENT_CONNECTIONS_PER_ADDRESS_MAX_DEFAULT: usize = 8_000;
+
 /// Bytes that are read of a settings file.
 pub const SETTINGS_FILE_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -211,5 +202,5 @@ const _: () = assert!(
     CONTROL_REQUEST_BYTES_MAX * CONTROL_REQUEST_WEIGHT <= CONNECTION_REQUEST_BYTES_IN_FLIGHT_MAX
 );
 const _: () = assert!(FETCH_BYTES_MAX <= RESPONSE_BYTES_IN_FLIGHT_MAX);
-const _: () = assert!(CONNECTIONS_PER_ADDRESS_MAX < CONNECTIONS_MAX);
+const _: () = assert!(CLIENT_CONNECTIONS_PER_ADDRESS_MAX_DEFAULT < CLIENT_CONNECTIONS_MAX_DEFAULT);
 const _: () = assert!((BATCH_BYTES_MAX_DEFAULT as usize) < FETCH_BYTES_MAX);

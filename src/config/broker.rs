@@ -74,7 +74,10 @@ impl BrokerConfig {
     /// `max.connections.per.ip`: client connections from one address.
     #[must_use]
     pub fn connections_per_address_max(&self) -> usize {
-        self.number("max.connections.per.ip", crate::limits::CLIENT_CONNECTIONS_MAX_DEFAULT)
+        self.number(
+            "max.connections.per.ip",
+            crate::limits::CLIENT_CONNECTIONS_PER_ADDRESS_MAX_DEFAULT,
+        )
     }
 
     /// `socket.request.max.bytes`: bytes of one request frame.

@@ -18,7 +18,6 @@
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
@@ -109,7 +108,8 @@ pub(super) async fn run(
         node: options.request_budget.clone(),
         connection: Budget::new(limits::CONNECTION_REQUEST_BYTES_IN_FLIGHT_MAX),
     };
-    let mut frames = FrameReader::new(read_half, budgets, options.request_bytes_max, options.idle_max);
+    let mut frames =
+        FrameReader::new(read_half, budgets, options.request_bytes_max, options.idle_max);
     let (sender, receiver) = mpsc::channel(limits::CONNECTION_REQUESTS_IN_FLIGHT_MAX);
 
     let writer = write_answers(write_half, receiver, options.write_stall_max);

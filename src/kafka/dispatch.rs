@@ -190,10 +190,9 @@ impl Requests {
                 m::describe_configs::DescribeConfigsRequest,
                 handlers::describe_configs::handle
             ),
-            ApiKey::AlterConfigs => answer!(
-                m::alter_configs::AlterConfigsRequest,
-                handlers::alter_configs::handle
-            ),
+            ApiKey::AlterConfigs => {
+                answer!(m::alter_configs::AlterConfigsRequest, handlers::alter_configs::handle)
+            }
             ApiKey::IncrementalAlterConfigs => answer!(
                 m::incremental_alter_configs::IncrementalAlterConfigsRequest,
                 handlers::incremental_alter_configs::handle

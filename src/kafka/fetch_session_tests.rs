@@ -76,7 +76,8 @@ fn trap_5_sessions_incomplete_replies() {
     let news = fetch(&cache, request(id, 4, &[]), |at| Seen { has_news: *at == a, ..settled(at) });
     assert_eq!(keys(&news), [a.clone()], "divergence and preferred replicas are told");
 
-    let failed = fetch(&cache, request(id, 5, &[]), |at| Seen { has_error: *at == a, ..settled(at) });
+    let failed =
+        fetch(&cache, request(id, 5, &[]), |at| Seen { has_error: *at == a, ..settled(at) });
     assert_eq!(keys(&failed), [a.clone()]);
     let again = fetch(&cache, request(id, 6, &[]), settled);
     assert_eq!(keys(&again), [a], "an errored partition reappears once the error is over");

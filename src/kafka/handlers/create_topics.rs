@@ -105,12 +105,11 @@ async fn create(
     match context.metadata.propose(command).await {
         Ok(Response::CreateTopics(results)) => {
             let image = context.metadata.image();
-            let row = |result: crate::metadata::state::TopicResult<CreatedTopic>| {
-                match result.outcome {
+            let row =
+                |result: crate::metadata::state::TopicResult<CreatedTopic>| match result.outcome {
                     Ok(created) => succeeded(broker, &image, &result.name, created),
                     Err(refusal) => refused(&result.name, &refusal),
-                }
-            };
+                };
             results.into_iter().map(row).collect()
         }
         Ok(other) => unreachable!("CreateTopics was answered with {other:?}"),

@@ -22,11 +22,11 @@ pub(in crate::kafka) async fn handle(
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in &topic.partitions {
-            let (error_code, low_watermark) =
-                match delete(broker, &image, &topic.name, asked).await {
-                    Ok(log_start) => (ErrorCode::None, log_start),
-                    Err(code) => (code, Offset::NONE),
-                };
+            let (error_code, low_watermark) = match delete(broker, &image, &topic.name, asked).await
+            {
+                Ok(log_start) => (ErrorCode::None, log_start),
+                Err(code) => (code, Offset::NONE),
+            };
             partitions.push(DeleteRecordsPartitionResult {
                 partition_index: asked.partition_index,
                 low_watermark,
@@ -52,7 +52,6 @@ async fn delete(
     if common::is_internal(name) {
         return Err(ErrorCode::InvalidTopicException);
     }
-    let partition =
-        common::hosted_by_name(&broker.context, image, name, asked.partition_index)?;
+    let partition = common::hosted_by_name(&broker.context, image, name, asked.partition_index)?;
     partition.delete_records(asked.offset).await.map_err(|error| errors::partition_code(&error))
 }

@@ -1,6 +1,6 @@
 //! DeleteTopics, by name or by id (KIP-516).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::kafka::dispatch::{Broker, Call};
 use crate::kafka::errors;
@@ -26,7 +26,7 @@ pub(in crate::kafka) async fn handle(
         request.topic_names.into_iter().map(by_name).collect()
     };
     let mut rows: Vec<DeletableTopicResult> = Vec::with_capacity(asked.len());
-    let mut times_named: HashMap<TopicSelector, usize> = HashMap::new();
+    let mut times_named: BTreeMap<TopicSelector, usize> = BTreeMap::new();
     let mut selectors = Vec::new();
     for topic in &asked {
         match selector(topic) {

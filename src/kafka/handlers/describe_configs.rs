@@ -19,25 +19,28 @@ pub(in crate::kafka) async fn handle(
     request: DescribeConfigsRequest,
 ) -> DescribeConfigsResponse {
     let image = broker.context.metadata.image();
-    let results = request.resources.iter().map(|resource| match entries(broker, &image, resource) {
-        Ok(entries) => DescribeConfigsResult {
-            resource_type: resource.resource_type,
-            resource_name: resource.resource_name.clone(),
-            configs: entries
-                .into_iter()
-                .filter(|entry| is_wanted(resource, entry))
-                .map(|entry| row(entry, request.include_synonyms, request.include_documentation))
-                .collect(),
-            ..Default::default()
-        },
-        Err(refused) => DescribeConfigsResult {
-            error_code: refused.code,
-            error_message: Some(Str::from(refused.message)),
-            resource_type: resource.resource_type,
-            resource_name: resource.resource_name.clone(),
-            ..Default::default()
-        },
-    });
+    let results =
+        request.resources.iter().map(|resource| match entries(broker, &image, resource) {
+            Ok(entries) => DescribeConfigsResult {
+                resource_type: resource.resource_type,
+                resource_name: resource.resource_name.clone(),
+                configs: entries
+                    .into_iter()
+                    .filter(|entry| is_wanted(resource, entry))
+                    .map(|entry| {
+                        row(entry, request.include_synonyms, request.include_documentation)
+                    })
+                    .collect(),
+                ..Default::default()
+            },
+            Err(refused) => DescribeConfigsResult {
+                error_code: refused.code,
+                error_message: Some(Str::from(refused.message)),
+                resource_type: resource.resource_type,
+                resource_name: resource.resource_name.clone(),
+                ..Default::default()
+            },
+        });
     DescribeConfigsResponse { results: results.collect(), ..Default::default() }
 }
 
@@ -55,16 +58,14 @@ fn entries(
     asked: &DescribeConfigsResource,
 ) -> Result<Vec<ConfigEntry>, Refused> {
     let context = &broker.context;
-    let resource =
-        resources::resource(asked.resource_type, &asked.resource_name, context.node_id)?;
+    let resource = resources::resource(asked.resource_type, &asked.resource_name, context.node_id)?;
     match resource {
         ConfigResource::Topic(name) => {
             let topic = image.topic_by_name(name.as_str()).ok_or_else(|| {
                 let message = format!("there is no topic '{name}'");
                 Refused { code: ErrorCode::UnknownTopicOrPartition, message }
             })?;
-            let layers =
-                image.config_layers(Some(topic), context.node_id, &context.static_configs);
+            let layers = image.config_layers(Some(topic), context.node_id, &context.static_configs);
             Ok(layers.describe_topic())
         }
         ConfigResource::Broker(_) => {

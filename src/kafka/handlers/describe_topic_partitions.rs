@@ -58,7 +58,7 @@ fn page(
     let from = cursor.map_or("", |cursor| &*cursor.topic_name);
     let mut topics = Vec::new();
     let mut next_cursor = None;
-    for name in wanted.range::<str, _>(from..) {
+    for name in wanted.range(from..) {
         let first = match cursor {
             Some(cursor) if &*cursor.topic_name == *name => cursor.partition_index,
             _ => PartitionIndex(0),
@@ -133,11 +133,7 @@ fn partition(
 ) -> DescribeTopicPartitionsResponsePartition {
     let leader = state.leader.filter(|id| image.is_alive(*id));
     DescribeTopicPartitionsResponsePartition {
-        error_code: if leader.is_some() {
-            ErrorCode::None
-        } else {
-            ErrorCode::LeaderNotAvailable
-        },
+        error_code: if leader.is_some() { ErrorCode::None } else { ErrorCode::LeaderNotAvailable },
         partition_index: index,
         leader_id: leader.unwrap_or(NodeId::NONE),
         leader_epoch: state.leader_epoch,

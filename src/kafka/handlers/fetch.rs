@@ -173,17 +173,16 @@ async fn fetch(
     let deadline = Instant::now() + Duration::from_millis(u64::from(wait_ms));
     let isolation = Isolation::from_wire(request.isolation_level);
     let reader = Reader { broker, version: call.version, isolation, plan };
-    let limits = Limits { bytes_max, memory_deadline: deadline.max(Instant::now() + MEMORY_WAIT_MIN) };
+    let limits =
+        Limits { bytes_max, memory_deadline: deadline.max(Instant::now() + MEMORY_WAIT_MIN) };
 
     let mut pass = reader.read(&limits).await;
     if pass.is_enough(bytes_min) || wait_ms == 0 {
         return (pass.rows, pass.lease);
     }
     let wake = Arc::new(Notify::new());
-    let watches: Vec<_> = reader
-        .hosted()
-        .map(|partition| partition.watch(Arc::clone(&wake)))
-        .collect();
+    let watches: Vec<_> =
+        reader.hosted().map(|partition| partition.watch(Arc::clone(&wake))).collect();
     let all_watched = watches.iter().all(Option::is_some);
     loop {
         // Again after the watches were set, and after each wake: nothing can slip through.

@@ -19,7 +19,8 @@ pub(in crate::kafka) async fn handle(
     let here = broker.context.node_id;
     let asked = request.resources.iter().map(|resource| read(resource, here)).collect();
     let outcomes = resources::alter(broker, asked, request.validate_only).await;
-    let rows = request.resources.into_iter().zip(outcomes).map(|(asked, outcome)| row(asked, outcome));
+    let rows =
+        request.resources.into_iter().zip(outcomes).map(|(asked, outcome)| row(asked, outcome));
     IncrementalAlterConfigsResponse { responses: rows.collect(), ..Default::default() }
 }
 

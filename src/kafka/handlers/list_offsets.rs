@@ -75,8 +75,7 @@ async fn look_up(
     let spec = OffsetSpec::from_wire(asked.timestamp)
         .filter(|spec| version >= first_version(*spec))
         .ok_or(ErrorCode::UnsupportedVersion)?;
-    let partition =
-        common::hosted_by_name(&broker.context, image, name, asked.partition_index)?;
+    let partition = common::hosted_by_name(&broker.context, image, name, asked.partition_index)?;
     partition
         .list_offset(spec, isolation, asked.current_leader_epoch)
         .await

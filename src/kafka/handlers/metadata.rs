@@ -39,11 +39,8 @@ pub(in crate::kafka) async fn handle(
             topic.topic_authorized_operations = TOPIC_OPERATIONS;
         }
     }
-    let cluster_authorized_operations = if request.include_cluster_authorized_operations {
-        CLUSTER_OPERATIONS
-    } else {
-        i32::MIN
-    };
+    let cluster_authorized_operations =
+        if request.include_cluster_authorized_operations { CLUSTER_OPERATIONS } else { i32::MIN };
     MetadataResponse {
         brokers: brokers(broker, &image),
         cluster_id: Some(Str::from(image.cluster_id().to_string())),

@@ -27,7 +27,9 @@ use crate::protocol::messages::produce::{
 };
 use crate::protocol::records::{BatchError, BatchHeader, Compression};
 use crate::protocol::{ErrorCode, Str};
-use crate::types::{LeaderEpoch, NodeId, Offset, PartitionIndex, TopicId, TopicName, TopicPartition};
+use crate::types::{
+    LeaderEpoch, NodeId, Offset, PartitionIndex, TopicId, TopicName, TopicPartition,
+};
 
 /// First version that names topics by id.
 const TOPIC_IDS_SINCE: i16 = 13;
@@ -130,11 +132,7 @@ fn append_topic(
 }
 
 /// The name of the topic that is meant, if it can be written to.
-fn resolve(
-    call: &Call,
-    image: &Image,
-    topic: &TopicProduceData,
-) -> Result<TopicName, ErrorCode> {
+fn resolve(call: &Call, image: &Image, topic: &TopicProduceData) -> Result<TopicName, ErrorCode> {
     let name = if call.version >= TOPIC_IDS_SINCE {
         let known = image.topic_by_id(topic.topic_id).ok_or(ErrorCode::UnknownTopicId)?;
         known.name.clone()
@@ -351,7 +349,8 @@ mod tests {
         header[16] = 2;
         for bits in 5..8 {
             header[22] = bits;
-            let failure = one_batch(Some(Bytes::copy_from_slice(&header)), 13).expect_err("unknown");
+            let failure =
+                one_batch(Some(Bytes::copy_from_slice(&header)), 13).expect_err("unknown");
             assert_eq!(failure.code, ErrorCode::UnsupportedCompressionType);
         }
     }
