@@ -41,7 +41,8 @@ const WRITE_SLICES_MAX: usize = 64;
 pub(super) struct Answer {
     /// Written one after the other; record bytes are shared, not copied.
     pub(super) chunks: Vec<Bytes>,
-    /// What the answer was paid with, if it is large.
+    /// What the answer was paid with, if it is large. Held until it is written.
+    #[expect(dead_code, reason = "paid back when dropped")]
     pub(super) lease: Option<Lease>,
 }
 
