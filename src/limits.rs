@@ -141,6 +141,40 @@ pub const DESCRIBE_PARTITIONS_MAX: i32 = 2_000;
 
 // ---- client ----
 
+/// Requests that may be open on one connection of the client.
+pub const CLIENT_IN_FLIGHT_MAX: usize = 64;
+
+/// Bytes of one response that the client accepts.
+pub const CLIENT_RESPONSE_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// Read buffer of one connection of the client.
+pub const CLIENT_READ_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Bytes that a response's length field alone may make the client allocate.
+pub const CLIENT_FRAME_TRUST_BYTES: usize = 1024 * 1024;
+
+/// Write buffer of one connection of the client.
+pub const CLIENT_WRITE_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Brokers that the client keeps from one metadata response.
+pub const CLIENT_BROKERS_MAX: usize = 10_000;
+
+/// Batches of one idempotent producer that may be open on one partition: a broker remembers as
+/// many (KIP-98).
+pub const CLIENT_PARTITION_IN_FLIGHT_MAX: usize = 5;
+
+/// Bytes of records that a producer holds before `send` waits, by default.
+pub const CLIENT_BUFFER_BYTES_DEFAULT: usize = 32 * 1024 * 1024;
+
+/// Bytes of records in one produce request (Kafka's `max.request.size`).
+pub const CLIENT_REQUEST_BYTES_MAX: usize = 1024 * 1024;
+
+/// Fetched bytes that wait to be read, per consumer, before fetching pauses.
+pub const CLIENT_FETCHED_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Attempts of one call that meets retriable errors, whatever the time left.
+pub const CLIENT_RETRIES_MAX: u32 = 10_000;
+
 // ---- node ----
 
 /// Bytes of one frame between nodes.
@@ -204,3 +238,6 @@ const _: () = assert!(
 const _: () = assert!(FETCH_BYTES_MAX <= RESPONSE_BYTES_IN_FLIGHT_MAX);
 const _: () = assert!(CLIENT_CONNECTIONS_PER_ADDRESS_MAX_DEFAULT < CLIENT_CONNECTIONS_MAX_DEFAULT);
 const _: () = assert!((BATCH_BYTES_MAX_DEFAULT as usize) < FETCH_BYTES_MAX);
+const _: () = assert!(FETCH_BYTES_MAX < CLIENT_RESPONSE_BYTES_MAX);
+const _: () = assert!(CLIENT_PARTITION_IN_FLIGHT_MAX < CLIENT_IN_FLIGHT_MAX);
+const _: () = assert!(CLIENT_REQUEST_BYTES_MAX < REQUEST_BYTES_MAX);
