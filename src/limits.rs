@@ -166,6 +166,9 @@ pub const CLIENT_PARTITION_IN_FLIGHT_MAX: usize = 5;
 /// Bytes of records that a producer holds before `send` waits, by default.
 pub const CLIENT_BUFFER_BYTES_DEFAULT: usize = 32 * 1024 * 1024;
 
+/// Bytes of one record that the client sends; a broker's own limit is usually lower.
+pub const CLIENT_RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Bytes of records in one produce request (Kafka's `max.request.size`).
 pub const CLIENT_REQUEST_BYTES_MAX: usize = 1024 * 1024;
 

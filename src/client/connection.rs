@@ -191,11 +191,11 @@ impl Connection {
         self.0.shared.ended.get().is_some()
     }
 
-    /// The newest version of a request that both sides speak, if there is one.
+    /// The newest version of a request, up to `version_max`, that both sides speak, if there is one.
     #[must_use]
-    pub fn version_of<R: Request>(&self) -> Option<i16> {
+    pub fn version_of<R: Request>(&self, version_max: i16) -> Option<i16> {
         let (min, max) = *self.0.versions.get()?.get(&R::KEY.to_i16())?;
-        let newest = max.min(*R::VERSIONS.end());
+        let newest = max.min(*R::VERSIONS.end()).min(version_max);
         (newest >= min.max(*R::VERSIONS.start())).then_some(newest)
     }
 
@@ -204,10 +204,11 @@ impl Connection {
     /// # Errors
     /// [`Error::Disconnected`], [`Error::Timeout`], [`Error::Protocol`], [`Error::Unsupported`].
     pub async fn call<R: Request>(&self, request: &R) -> Result<R::Response, Error> {
-        self.call_within(request, self.0.request_timeout).await
+        self.call_within(request, self.0.request_timeout, i16::MAX).await
     }
 
-    /// As [`Self::call`], with a time limit of its own, for requests that wait on purpose.
+    /// As [`Self::call`], with a time limit of its own, for requests that wait on purpose, and in
+    /// no newer version than `version_max`.
     ///
     /// # Errors
     /// Those of [`Self::call`].
@@ -215,8 +216,9 @@ impl Connection {
         &self,
         request: &R,
         timeout: Duration,
+        version_max: i16,
     ) -> Result<R::Response, Error> {
-        let version = self.negotiated::<R>()?;
+        let version = self.negotiated::<R>(version_max)?;
         let permit = self.0.shared.permits.clone().acquire_owned().await;
         let permit = permit.map_err(|_| self.disconnected())?;
         let mut pending = self.begin_at(request, version, Some(permit))?;
@@ -232,8 +234,9 @@ impl Connection {
         &self,
         request: &R,
         timeout: Duration,
+        version_max: i16,
     ) -> Result<Pending<R>, Error> {
-        let version = self.negotiated::<R>()?;
+        let version = self.negotiated::<R>(version_max)?;
         let mut pending = self.begin_at(request, version, None)?;
         pending.timeout = timeout;
         Ok(pending)
@@ -243,8 +246,12 @@ impl Connection {
     ///
     /// # Errors
     /// [`Error::Disconnected`], [`Error::Unsupported`].
-    pub async fn send_only<R: Request>(&self, request: &R) -> Result<(), Error> {
-        let version = self.negotiated::<R>()?;
+    pub async fn send_only<R: Request>(
+        &self,
+        request: &R,
+        version_max: i16,
+    ) -> Result<(), Error> {
+        let version = self.negotiated::<R>(version_max)?;
         let permit = self.0.shared.permits.clone().acquire_owned().await;
         let permit = permit.map_err(|_| self.disconnected())?;
         let correlation_id = self.lock_open().next_id();
@@ -255,8 +262,8 @@ impl Connection {
         self.0.outgoing.send(outgoing).await.map_err(|_| self.disconnected())
     }
 
-    fn negotiated<R: Request>(&self) -> Result<i16, Error> {
-        self.version_of::<R>().ok_or_else(|| Error::Unsupported {
+    fn negotiated<R: Request>(&self, version_max: i16) -> Result<i16, Error> {
+        self.version_of::<R>(version_max).ok_or_else(|| Error::Unsupported {
             address: self.address().clone(),
             what: R::KEY.name(),
         })
