@@ -7,8 +7,8 @@ use super::{Address, Error};
 use crate::env::shutdown::{self, Shutdown, Trigger};
 use crate::env::spawn;
 use crate::limits;
-use crate::protocol::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use crate::protocol::header::{decode_response, encode_request};
+use crate::protocol::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use crate::protocol::{ApiKey, ErrorCode, Request, Str};
 use bytes::{Buf as _, Bytes, BytesMut};
 use std::collections::{BTreeMap, VecDeque};
@@ -246,11 +246,7 @@ impl Connection {
     ///
     /// # Errors
     /// [`Error::Disconnected`], [`Error::Unsupported`].
-    pub async fn send_only<R: Request>(
-        &self,
-        request: &R,
-        version_max: i16,
-    ) -> Result<(), Error> {
+    pub async fn send_only<R: Request>(&self, request: &R, version_max: i16) -> Result<(), Error> {
         let version = self.negotiated::<R>(version_max)?;
         let permit = self.0.shared.permits.clone().acquire_owned().await;
         let permit = permit.map_err(|_| self.disconnected())?;

@@ -178,11 +178,7 @@ impl fmt::Display for Said<'_> {
 
 impl Error {
     /// An error code as the answer to `what`.
-    pub(crate) fn refused(
-        what: impl Into<String>,
-        code: ErrorCode,
-        message: Option<&str>,
-    ) -> Self {
+    pub(crate) fn refused(what: impl Into<String>, code: ErrorCode, message: Option<&str>) -> Self {
         Self::Refused { what: what.into(), code, message: message.map(str::to_owned) }
     }
 

@@ -13,17 +13,17 @@
 //! Must never: import the broker's rooms, or hold a lock across an await.
 
 pub mod address;
-//ADMIN
+pub mod admin;
 pub mod cluster;
 pub mod connection;
-//CONS
+pub mod consumer;
 pub mod error;
 pub mod partitioner;
 pub mod producer;
 
 pub use address::Address;
-//UADMIN admin::Admin;
+pub use admin::Admin;
 pub use cluster::{Cluster, ClusterOptions};
-//UCONS consumer::{Consumer, ConsumerOptions, StartAt};
+pub use consumer::{Consumer, ConsumerOptions, StartAt};
 pub use error::Error;
 pub use producer::{Producer, ProducerOptions, ProducerRecord};

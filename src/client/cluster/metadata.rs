@@ -210,7 +210,8 @@ mod tests {
         snapshot.absorb(&answer(1, 5, ErrorCode::UnknownTopicOrPartition), Some(&["t"]));
         assert_eq!(leader(&snapshot), None);
         snapshot.absorb(&answer(1, 5, ErrorCode::None), Some(&["t"]));
-        snapshot.absorb(&MetadataResponse { topics: vec![], ..answer(1, 5, ErrorCode::None) }, None);
+        snapshot
+            .absorb(&MetadataResponse { topics: vec![], ..answer(1, 5, ErrorCode::None) }, None);
         assert_eq!(leader(&snapshot), None);
     }
 }

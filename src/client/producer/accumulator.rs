@@ -213,7 +213,7 @@ impl Accumulator {
             Ok(_) => {
                 state.totals.acknowledged += u64::from(count);
                 state.totals.batches += 1;
-                state.totals.batch_bytes += batch.packed_bytes() as u64;
+                state.totals.batch_bytes += batch.bytes() as u64;
             }
             Err(error) => {
                 state.totals.failed += u64::from(count);

@@ -15,7 +15,10 @@ use tokio::time::Instant;
 /// What to do with one batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Verdict {
-    Stored { base_offset: Offset, append_time: Option<TimestampMs> },
+    Stored {
+        base_offset: Offset,
+        append_time: Option<TimestampMs>,
+    },
     /// The same bytes again, after a while.
     Again(String),
     /// It was not stored, and will not be under its sequence.

@@ -6,9 +6,7 @@ use super::outcome::Outcome;
 use crate::client::Error;
 use crate::limits;
 use crate::protocol::ErrorCode;
-use crate::protocol::records::{
-    BatchBuilder, BatchHeader, Compression, Record, decode_records,
-};
+use crate::protocol::records::{BatchBuilder, BatchHeader, Compression, Record, decode_records};
 use crate::types::{ProducerEpoch, ProducerId, Sequence, TimestampMs};
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
@@ -171,10 +169,8 @@ impl Batch {
                 &record.headers,
             );
         }
-        let stamp = self.stamp.map(|stamp| Stamp {
-            sequence: stamp.sequence.plus(skip as i32),
-            ..stamp
-        });
+        let stamp =
+            self.stamp.map(|stamp| Stamp { sequence: stamp.sequence.plus(skip as i32), ..stamp });
         Self {
             number: self.number,
             first_index: self.first_index + skip,

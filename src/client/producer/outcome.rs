@@ -44,9 +44,9 @@ impl Delivery {
     #[must_use]
     pub fn now(&self) -> Option<Result<Acknowledged, Error>> {
         let parts = self.outcome.parts.lock().expect("invariant: nothing panics under this lock");
-        let part = parts.iter().find(|part| {
-            part.first <= self.index && self.index - part.first < part.count
-        })?;
+        let part = parts
+            .iter()
+            .find(|part| part.first <= self.index && self.index - part.first < part.count)?;
         Some(part.result.clone().map(|base| Acknowledged {
             offset: match base.offset {
                 Offset::NONE => Offset::NONE,
@@ -90,7 +90,8 @@ mod tests {
     async fn records_of_a_split_batch_get_their_own_results() {
         let outcome = Arc::new(Outcome::default());
         let at = |index| Delivery { outcome: outcome.clone(), index };
-        let base = |offset| Acknowledged { partition: 1, offset: Offset(offset), append_time: None };
+        let base =
+            |offset| Acknowledged { partition: 1, offset: Offset(offset), append_time: None };
         outcome.resolve(0, 3, Ok(base(100)));
         assert_eq!(at(2).wait().await.map(|at| at.offset), Ok(Offset(102)));
         assert_eq!(at(3).now(), None);
