@@ -1,3 +1,5 @@
 //! The `purlin` binary: parses the command line and runs the command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    purlin::cli::run()
+}

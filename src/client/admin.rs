@@ -1,6 +1,6 @@
 //! Administration: topics, partitions, settings, the cluster.
 
-use super::cluster::{Cluster, Purpose};
+use super::cluster::{Cluster, Purpose, Snapshot};
 use super::connection::Connection;
 use super::consumer::{Isolation, OffsetQuery, list_offsets};
 use super::{Address, Error};
@@ -352,6 +352,15 @@ impl Admin {
             controller: (controller != NodeId::NONE).then_some(controller),
             brokers,
         })
+    }
+
+    /// Metadata of all topics.
+    ///
+    /// # Errors
+    /// Those of [`Cluster::refresh`].
+    pub async fn all_topics(&self) -> Result<Snapshot, Error> {
+        self.cluster.refresh(None).await?;
+        Ok(self.cluster.snapshot())
     }
 
     /// Log start offset and end of each partition of a topic whose leader answers.

@@ -1,0 +1,83 @@
+//! `purlin node …`.
+
+use super::connect::{Connect, block_on};
+use super::failure::Failure;
+use super::output::Output;
+use crate::client::Admin;
+use crate::config::{NodeFlags, StartMode};
+use crate::node;
+use serde::Serialize;
+use std::io::Write as _;
+
+/// Commands about nodes.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum NodeCommand {
+    /// Make a new cluster with this machine as its first node, and serve
+    Init(NodeFlags),
+    /// Serve with the node that a directory holds
+    Start(NodeFlags),
+    /// Show the nodes of a cluster
+    List(ListArgs),
+}
+
+/// Flags of `node list`.
+#[derive(Debug, clap::Args)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    connect: Connect,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl NodeCommand {
+    /// Whether the process becomes a node.
+    pub(super) fn serves(&self) -> bool {
+        matches!(self, Self::Init(_) | Self::Start(_))
+    }
+}
+
+pub(super) fn run(command: NodeCommand) -> Result<(), Failure> {
+    match command {
+        NodeCommand::Init(flags) => serve(StartMode::Init, &flags),
+        NodeCommand::Start(flags) => serve(StartMode::Start, &flags),
+        NodeCommand::List(args) => block_on(list(args)),
+    }
+}
+
+fn serve(mode: StartMode, flags: &NodeFlags) -> Result<(), Failure> {
+    let config = node::load_config(mode, flags)?;
+    let running = node::start(config)?;
+    {
+        let mut out = std::io::stdout().lock();
+        // Nobody has to read the line for the node to serve.
+        let _ = writeln!(out, "{}", running.ready_line());
+        let _ = out.flush();
+    }
+    Ok(running.wait()?)
+}
+
+#[derive(Serialize)]
+struct NodeRow {
+    node: i32,
+    address: String,
+    rack: Option<String>,
+    state: &'static str,
+    controller: bool,
+}
+
+async fn list(args: ListArgs) -> Result<(), Failure> {
+    let admin = Admin::new(args.connect.cluster().await?);
+    let cluster = admin.describe_cluster().await?;
+    let rows: Vec<NodeRow> = cluster
+        .brokers
+        .iter()
+        .map(|broker| NodeRow {
+            node: broker.id.0,
+            address: broker.address.to_string(),
+            rack: broker.rack.clone(),
+            state: if broker.fenced { "fenced" } else { "active" },
+            controller: cluster.controller == Some(broker.id),
+        })
+        .collect();
+    args.output.rows(&["node", "address", "rack", "state", "controller"], &rows)
+}
