@@ -100,6 +100,18 @@ impl BrokerConfig {
         self.number("connections.max.idle.ms", 600_000)
     }
 
+    /// `producer.id.expiration.ms`: how long the state of an idle producer is kept.
+    #[must_use]
+    pub fn producer_expiration_ms(&self) -> i64 {
+        self.number("producer.id.expiration.ms", 86_400_000)
+    }
+
+    /// `replica.lag.time.max.ms`: how long a follower may stay behind before it leaves the ISR.
+    #[must_use]
+    pub fn replica_lag_ms_max(&self) -> i64 {
+        self.number("replica.lag.time.max.ms", 30_000)
+    }
+
     /// `log.retention.check.interval.ms`: time between two looks for segments to delete.
     #[must_use]
     pub fn retention_check_interval_ms(&self) -> u64 {

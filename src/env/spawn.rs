@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use futures::FutureExt as _;
 use tokio::task::JoinHandle;
@@ -63,6 +64,37 @@ pub async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(caught).await.ok().flatten()
 }
 
+/// Does `work` for every item, on up to `threads_max` threads of its own, and returns when all are
+/// done. A panic ends the work on its item alone, counted.
+pub fn in_parallel<T: Send>(
+    task: &'static str,
+    threads_max: usize,
+    items: Vec<T>,
+    work: impl Fn(T) + Sync,
+) {
+    let threads = threads_max.min(items.len());
+    let queue = Mutex::new(items.into_iter());
+    let run = || {
+        loop {
+            // A panic under this lock is a panic of `next` of a vector's iterator: there is none.
+            let item = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some(item) = item else { return };
+            if let Err(panic) = std::panic::catch_unwind(AssertUnwindSafe(|| work(item))) {
+                count_panic(task, panic.as_ref());
+            }
+        }
+    };
+    if threads <= 1 {
+        return run();
+    }
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(run);
+        }
+        run();
+    });
+}
+
 /// Runs `work` on its own named thread. A panic inside ends the thread, counted.
 ///
 /// # Errors
@@ -87,6 +119,18 @@ mod tests {
         let before = panics_caught();
         let outcome = spawn("test", async { panic!("on purpose") }).await.expect("joined");
         assert!(outcome.is_none());
+        assert!(panics_caught() > before);
+    }
+
+    #[test]
+    fn parallel_work_reaches_every_item_whatever_happens_to_one() {
+        let sum = AtomicU64::new(0);
+        let before = panics_caught();
+        in_parallel("test", 3, (1..=100).collect(), |number: u64| {
+            assert_ne!(number, 50, "on purpose");
+            sum.fetch_add(number, Ordering::Relaxed);
+        });
+        assert_eq!(sum.load(Ordering::Relaxed), 5050 - 50);
         assert!(panics_caught() > before);
     }
 

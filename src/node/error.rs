@@ -60,6 +60,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The identity is there, but the metadata is gone.
+    #[error(
+        "{} holds a node's identity, but its metadata directory is gone; restore it from a \
+         backup, or take the node out of its cluster and begin with an empty --data-dir",
+        .dir.display()
+    )]
+    NoMetadata {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// Another process serves this directory.
     #[error(
         "{} is in use by {holder}; stop that process first, or choose another --data-dir",
@@ -111,6 +121,9 @@ pub enum Error {
     /// The metadata group does not come up.
     #[error("the metadata of this node does not start: {0}")]
     Metadata(String),
+    /// A file of the node cannot be read.
+    #[error("the data directory is damaged: {0}")]
+    Damaged(String),
     /// The machine refuses a thread, a runtime or a signal handler.
     #[error("the system refuses {what}: {error}")]
     System {

@@ -8,88 +8,73 @@
 //!
 //! Must never: decide about replication or metadata itself.
 
+mod admin;
+mod advertise;
+mod data_dir;
 mod error;
+mod lifecycle;
+mod maintenance;
+mod metrics;
+mod reconcile;
+mod start;
 
 pub use error::Error;
+pub use lifecycle::{RunningNode, Signals};
+pub use start::start;
 
-use crate::config::{self, NodeConfig, NodeFlags, StartMode};
-use crate::types::{ClusterId, NodeId};
-use std::net::SocketAddr;
+use crate::config::{self, KnownBrokerKeys, NodeConfig, NodeFlags, StartMode};
+use crate::metadata::state::configs::BROKER_CONFIGS;
+
+/// The one listener for Kafka clients.
+mod kafka_listener {
+    /// Its name, in Kafka's sense.
+    pub(super) const NAME: &str = "PLAINTEXT";
+    /// Kafka's number of its security protocol.
+    pub(super) const PLAINTEXT: i16 = 0;
+}
+
+/// Broker configs that follow from flags of our own, and are not taken as settings.
+const DERIVED: [&str; 8] = [
+    "advertised.listeners",
+    "broker.id",
+    "cluster.id",
+    "listeners",
+    "log.dir",
+    "log.dirs",
+    "node.id",
+    "process.roles",
+];
 
 /// Puts the settings of a node together from flags, the process's environment and files.
 ///
 /// # Errors
 /// The first key or value that does not fit, with a suggestion.
 pub fn load_config(mode: StartMode, flags: &NodeFlags) -> Result<NodeConfig, config::Error> {
-    let check = |_: &str, _: &str| Ok(());
-    let known = config::KnownBrokerKeys { names: &["num.partitions"], check: &check };
+    let names: Vec<&str> = BROKER_CONFIGS
+        .iter()
+        .map(|definition| definition.name)
+        .filter(|name| !DERIVED.contains(name))
+        .collect();
+    let check = |name: &str, value: &str| {
+        let definition = BROKER_CONFIGS.iter().find(|definition| definition.name == name);
+        definition.map_or(Ok(()), |definition| definition.check(value))
+    };
+    let known = KnownBrokerKeys { names: &names, check: &check };
     NodeConfig::load(mode, flags, std::env::vars(), known)
 }
 
-/// A node that serves. Dropping it without [`RunningNode::stop`] is like a kill.
-#[derive(Debug)]
-pub struct RunningNode {
-    node_id: NodeId,
-    cluster_id: ClusterId,
-    kafka: SocketAddr,
-    rpc: SocketAddr,
-    admin: SocketAddr,
-}
-
-/// Starts a node, and returns once it serves clients. The `ready` line is left to the caller
-/// ([`RunningNode::ready_line`]), so that tests and `purlin dev` can start several in a process.
-///
-/// Must not be called from within an async task: it builds the node's own runtimes.
+/// Starts a node, says `ready …` on stdout once it serves, and blocks until SIGTERM or SIGINT; then
+/// stops cleanly. What `purlin node init` and `purlin node start` do.
 ///
 /// # Errors
-/// Everything that people meet at a start, each with its cause and the next step.
-pub fn start(config: NodeConfig) -> Result<RunningNode, Error> {
-    let _ = config;
-    todo!("node::start")
-}
-
-impl RunningNode {
-    /// The line for stdout: `ready kafka=… rpc=… admin=… node=… cluster=…`, with the addresses
-    /// that were really bound.
-    #[must_use]
-    pub fn ready_line(&self) -> String {
-        format!(
-            "ready kafka={} rpc={} admin={} node={} cluster={}",
-            self.kafka, self.rpc, self.admin, self.node_id, self.cluster_id
-        )
-    }
-
-    /// The bound address for Kafka clients.
-    #[must_use]
-    pub fn kafka_address(&self) -> SocketAddr {
-        self.kafka
-    }
-
-    /// The bound address for other nodes.
-    #[must_use]
-    pub fn rpc_address(&self) -> SocketAddr {
-        self.rpc
-    }
-
-    /// The bound address for probes and metrics.
-    #[must_use]
-    pub fn admin_address(&self) -> SocketAddr {
-        self.admin
-    }
-
-    /// Blocks until SIGTERM or SIGINT (or a failure that ends the node), then stops cleanly.
-    ///
-    /// # Errors
-    /// When something could not be flushed or closed; the next start then recovers.
-    pub fn wait(self) -> Result<(), Error> {
-        todo!("node::wait")
-    }
-
-    /// Drains connections, flushes and closes every log, and writes the clean-shutdown mark.
-    ///
-    /// # Errors
-    /// As [`Self::wait`].
-    pub fn stop(self) -> Result<(), Error> {
-        todo!("node::stop")
-    }
+/// As [`start`] and [`RunningNode::wait`].
+pub fn run(config: NodeConfig) -> Result<(), Error> {
+    let node = start(config)?;
+    let signals = node.listen_for_signals()?;
+    // Whoever waits for this line may be gone; the node serves all the same.
+    let mut stdout = std::io::stdout().lock();
+    let _ = std::io::Write::write_all(&mut stdout, format!("{}\n", node.ready_line()).as_bytes());
+    let _ = std::io::Write::flush(&mut stdout);
+    drop(stdout);
+    node.wait(signals)
 }

@@ -1,0 +1,268 @@
+//! The data directory: what lies where, whose it is, and that one process serves it.
+//!
+//! ```text
+//! DIR/lock              held by the process that serves the directory
+//! DIR/meta.properties   cluster, node and directory ids, in Kafka's format
+//! DIR/node.toml         the settings that `node init` was given
+//! DIR/initialising      there from `node init` until the metadata group exists
+//! DIR/logs/             one directory `topic-partition` each, and Kafka's checkpoint files
+//! DIR/metadata/raft/    Raft log, votes, snapshots
+//! DIR/metadata/state/   applied metadata, which can be rebuilt
+//! ```
+
+use super::Error;
+use crate::config::{KEPT_SETTINGS_FILE, NODE_ID_DEFAULT, NodeConfig, StartMode};
+use crate::env::disk::{Disk, OpenMode};
+use crate::env::lock::{self, FileLock, LockOutcome};
+use crate::env::rng;
+use crate::log::checkpoint::MetaProperties;
+use crate::types::{ClusterId, DirectoryId};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Kafka's name for the identity file.
+const META_PROPERTIES: &str = "meta.properties";
+const LOCK: &str = "lock";
+const INITIALISING: &str = "initialising";
+/// What a new node may find in its directory: its own beginnings, and what `mkfs` leaves.
+const HARMLESS: [&str; 4] = [LOCK, INITIALISING, KEPT_SETTINGS_FILE, "lost+found"];
+
+/// A data directory that this process holds.
+#[derive(Debug)]
+pub(super) struct DataDir {
+    root: PathBuf,
+    identity: MetaProperties,
+    /// Whether the metadata group is still to be formed.
+    initialising: bool,
+    disk: Arc<dyn Disk>,
+    _lock: FileLock,
+}
+
+impl DataDir {
+    /// Takes hold of the directory that `config` names, and makes a new node's identity in it or
+    /// reads the one that is there.
+    pub(super) fn take(config: &NodeConfig, disk: Arc<dyn Disk>) -> Result<Self, Error> {
+        let root = config.data_dir.clone();
+        let unusable = |error: io::Error| Error::DirNotUsable { dir: root.clone(), error };
+        if config.mode == StartMode::Start && !disk.exists(&root).map_err(unusable)? {
+            return Err(Error::NotInitialised { dir: root });
+        }
+        disk.create_dir_all(&root).map_err(unusable)?;
+        if config.mode == StartMode::Start
+            && !disk.exists(&root.join(META_PROPERTIES)).map_err(unusable)?
+        {
+            return Err(Error::NotInitialised { dir: root });
+        }
+        let lock = match lock::hold(&root.join(LOCK)).map_err(unusable)? {
+            LockOutcome::Held(lock) => lock,
+            LockOutcome::HeldByOther(holder) => return Err(Error::Locked { dir: root, holder }),
+        };
+        let identity = match config.mode {
+            StartMode::Init => Self::initialise(config, &disk)?,
+            StartMode::Start => Self::recognise(config, &disk)?,
+        };
+        let initialising = disk.exists(&root.join(INITIALISING)).map_err(unusable)?;
+        let dir = Self { root: root.clone(), identity, initialising, disk, _lock: lock };
+        if !initialising && !dir.disk.exists(&dir.raft_dir()).map_err(unusable)? {
+            return Err(Error::NoMetadata { dir: root });
+        }
+        dir.disk.create_dir_all(&dir.logs_dir()).map_err(unusable)?;
+        Ok(dir)
+    }
+
+    fn initialise(config: &NodeConfig, disk: &Arc<dyn Disk>) -> Result<MetaProperties, Error> {
+        let root = &config.data_dir;
+        let unusable = |error: io::Error| Error::DirNotUsable { dir: root.clone(), error };
+        if let Some(found) = read_identity(disk, root)? {
+            return Err(Error::AlreadyInitialised {
+                dir: root.clone(),
+                node_id: found.node_id.to_string(),
+                cluster_id: found.cluster_id.to_string(),
+            });
+        }
+        let entries = disk.list(root).map_err(unusable)?;
+        if let Some(entry) = entries.iter().find(|entry| !HARMLESS.contains(&entry.name.as_str())) {
+            return Err(Error::NotEmpty { dir: root.clone(), found: entry.name.clone() });
+        }
+        let identity = MetaProperties {
+            node_id: config.node_id.unwrap_or(NODE_ID_DEFAULT),
+            cluster_id: ClusterId(rng::id_bytes()),
+            directory_id: DirectoryId(rng::id_bytes()),
+        };
+        // The mark comes first: a node that was interrupted here starts as a new one.
+        write_small(disk, &root.join(INITIALISING), b"").map_err(unusable)?;
+        write_small(disk, &root.join(KEPT_SETTINGS_FILE), config.kept_settings().as_bytes())
+            .map_err(unusable)?;
+        disk.sync_dir(root).map_err(unusable)?;
+        identity.write(disk, root).map_err(|error| bad_identity(root, &error))?;
+        Ok(identity)
+    }
+
+    fn recognise(config: &NodeConfig, disk: &Arc<dyn Disk>) -> Result<MetaProperties, Error> {
+        let root = &config.data_dir;
+        let Some(identity) = read_identity(disk, root)? else {
+            return Err(Error::NotInitialised { dir: root.clone() });
+        };
+        match config.node_id {
+            Some(wanted) if wanted != identity.node_id => Err(Error::WrongIdentity {
+                dir: root.clone(),
+                found: format!("node {} of cluster {}", identity.node_id, identity.cluster_id),
+                wanted: format!("node {wanted}"),
+            }),
+            _ => Ok(identity),
+        }
+    }
+
+    /// Whose directory it is.
+    pub(super) fn identity(&self) -> &MetaProperties {
+        &self.identity
+    }
+
+    /// Whether the metadata group is still to be formed.
+    pub(super) fn is_initialising(&self) -> bool {
+        self.initialising
+    }
+
+    /// Notes, durably, that the metadata group exists: from now on its absence is a loss.
+    pub(super) fn initialised(&self) -> Result<(), Error> {
+        if !self.initialising {
+            return Ok(());
+        }
+        let remove = || -> io::Result<()> {
+            self.disk.remove_file(&self.root.join(INITIALISING))?;
+            self.disk.sync_dir(&self.root)
+        };
+        remove().map_err(|error| Error::DirNotUsable { dir: self.root.clone(), error })
+    }
+
+    /// The directory itself.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the partitions are.
+    pub(super) fn logs_dir(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    /// Where the Raft log is.
+    pub(super) fn raft_dir(&self) -> PathBuf {
+        self.root.join("metadata").join("raft")
+    }
+
+    /// Where the applied metadata is.
+    pub(super) fn state_dir(&self) -> PathBuf {
+        self.root.join("metadata").join("state")
+    }
+}
+
+/// Renames a directory to `NAME.MARK.SUFFIX` beside it, durably, and returns the new path. Long names
+/// are cut, as file systems allow 255 bytes.
+pub(super) fn rename_aside(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    mark: &str,
+    suffix: &str,
+) -> io::Result<PathBuf> {
+    const NAME_BYTES_MAX: usize = 200;
+    let name = dir.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    // Directory names are ASCII, so every byte is a boundary.
+    let kept = name.get(..NAME_BYTES_MAX).unwrap_or(&name);
+    let parent = dir.parent().unwrap_or(Path::new("."));
+    let unused = |round: u32| {
+        let extra = if round == 0 { String::new() } else { format!("-{round}") };
+        parent.join(format!("{kept}.{mark}{extra}.{suffix}"))
+    };
+    let mut aside = unused(0);
+    for round in 1.. {
+        if !disk.exists(&aside)? {
+            break;
+        }
+        aside = unused(round);
+    }
+    disk.rename(dir, &aside)?;
+    disk.sync_dir(parent)?;
+    Ok(aside)
+}
+
+fn read_identity(disk: &Arc<dyn Disk>, root: &Path) -> Result<Option<MetaProperties>, Error> {
+    MetaProperties::read(disk, root).map_err(|error| bad_identity(root, &error))
+}
+
+fn bad_identity(root: &Path, error: &crate::log::Error) -> Error {
+    Error::BadIdentity { path: root.join(META_PROPERTIES), reason: error.to_string() }
+}
+
+fn write_small(disk: &Arc<dyn Disk>, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = disk.open(path, OpenMode::CreateOrTruncate)?;
+    file.write_all_at(bytes, 0)?;
+    file.sync_data()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::disk::RealDisk;
+    use crate::types::NodeId;
+
+    fn take(mode: StartMode, root: &Path, node: Option<i32>) -> Result<DataDir, Error> {
+        let mut config = NodeConfig::new(mode, root.to_owned());
+        config.node_id = node.map(NodeId);
+        DataDir::take(&config, Arc::new(RealDisk))
+    }
+
+    #[test]
+    fn init_makes_an_identity_once_and_start_finds_it() {
+        let temporary = tempfile::tempdir().expect("temporary directory");
+        let root = temporary.path().join("data");
+        let error = take(StartMode::Start, &root, None).expect_err("nothing is there");
+        assert!(error.to_string().contains("purlin node init"), "{error}");
+        assert_eq!(error.exit_code(), 2);
+
+        let dir = take(StartMode::Init, &root, Some(7)).expect("made");
+        assert!(dir.is_initialising());
+        let identity = dir.identity().clone();
+        assert_eq!(identity.node_id, NodeId(7));
+        let error = take(StartMode::Start, &root, None).expect_err("it is held");
+        assert!(error.to_string().contains("in use by process"), "{error}");
+        std::fs::create_dir_all(dir.raft_dir()).expect("made");
+        dir.initialised().expect("noted");
+        drop(dir);
+
+        let error = take(StartMode::Init, &root, None).expect_err("there already");
+        assert!(error.to_string().contains("purlin node start"), "{error}");
+        assert_eq!(error.exit_code(), 2);
+        let error = take(StartMode::Start, &root, Some(8)).expect_err("another node");
+        assert!(error.to_string().contains("node 7"), "{error}");
+        let dir = take(StartMode::Start, &root, None).expect("starts");
+        assert!(!dir.is_initialising());
+        assert_eq!(*dir.identity(), identity);
+    }
+
+    #[test]
+    fn a_foreign_or_gutted_directory_is_refused() {
+        let temporary = tempfile::tempdir().expect("temporary directory");
+        let root = temporary.path();
+        std::fs::write(root.join("thesis.tex"), "…").expect("written");
+        let error = take(StartMode::Init, root, None).expect_err("not ours");
+        assert!(error.to_string().contains("thesis.tex"), "{error}");
+        std::fs::remove_file(root.join("thesis.tex")).expect("removed");
+        let dir = take(StartMode::Init, root, None).expect("made");
+        dir.initialised().expect("noted");
+        drop(dir);
+        // The metadata was there once; without it this must not begin anew.
+        let error = take(StartMode::Start, root, None).expect_err("gutted");
+        assert!(matches!(error, Error::NoMetadata { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_named_with_the_cause() {
+        let temporary = tempfile::tempdir().expect("temporary directory");
+        let file = temporary.path().join("file");
+        std::fs::write(&file, "").expect("written");
+        let error = take(StartMode::Init, &file.join("data"), None).expect_err("not a directory");
+        assert!(error.to_string().contains("--data-dir"), "{error}");
+        assert_eq!(error.exit_code(), 1);
+    }
+}

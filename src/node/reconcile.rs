@@ -1,0 +1,415 @@
+//! Makes this node's partitions what the metadata says they are.
+//!
+//! The only place where `metadata` and `partition` meet. Takes each image with what changed in
+//! it, and opens, assigns, configures and deletes; all of it synchronous, for a thread that may
+//! wait for the disk.
+//!
+//! Invariants:
+//! - A directory is served only under the topic id that it was made for.
+//! - Nothing is deleted but what the metadata says was deleted: a directory that the metadata
+//!   does not know is renamed aside and reported.
+
+use super::data_dir::rename_aside;
+use crate::config::BrokerConfig;
+use crate::env::clock::Clock;
+use crate::env::disk::Disk;
+use crate::env::spawn;
+use crate::limits::PARTITION_OPENERS_MAX;
+use crate::log::checkpoint::{self, HIGH_WATERMARK, LOG_START, RECOVERY_POINT};
+use crate::log::flush::Flusher;
+use crate::log::{LogConfig, OpenHints, Shared};
+use crate::metadata::state::configs::{ConfigResource, StaticConfigs, TopicConfig};
+use crate::metadata::state::{Topic, TopicChange};
+use crate::metadata::{Delta, Image};
+use crate::partition::{Assignment, Notices, OpenOptions, Partition, Table};
+use crate::protocol::records::TimestampKind;
+use crate::replica::Settings;
+use crate::types::{NodeId, Offset, PartitionIndex, TopicId, TopicPartition};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Suffix of directories whose partition was deleted, until they are gone.
+const DELETED: &str = "deleted";
+/// Suffix of directories that the metadata does not know.
+const STRAY: &str = "stray";
+
+/// What the reconciler works with.
+#[derive(Debug)]
+pub(super) struct Reconciler {
+    pub(super) node: NodeId,
+    pub(super) logs_dir: PathBuf,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) flusher: Flusher,
+    pub(super) shared: Arc<Shared>,
+    pub(super) config: Arc<BrokerConfig>,
+    pub(super) statics: Arc<StaticConfigs>,
+    pub(super) notices: Arc<dyn Notices>,
+    pub(super) table: Arc<Table>,
+    /// Partitions that did not open, to be tried again.
+    pub(super) failed: Mutex<BTreeSet<(TopicId, PartitionIndex)>>,
+    /// Held by whoever opens or deletes, so that no directory is opened twice.
+    pub(super) turn: Mutex<()>,
+}
+
+/// What the checkpoint files of the last run say.
+#[derive(Debug, Default)]
+struct Remembered {
+    clean_shutdown: bool,
+    flushed: BTreeMap<TopicPartition, Offset>,
+    high_watermark: BTreeMap<TopicPartition, Offset>,
+    log_start: BTreeMap<TopicPartition, Offset>,
+}
+
+/// One partition to open.
+struct Opening<'a> {
+    topic: &'a Topic,
+    index: PartitionIndex,
+}
+
+impl Reconciler {
+    /// Opens everything that the metadata says is here, in parallel, and sets aside what it does
+    /// not know. The replicas stay idle: leadership comes with the first [`Self::apply`].
+    pub(super) fn open_all(&self, image: &Image, clean_shutdown: bool) {
+        let remembered = self.read_checkpoints(clean_shutdown);
+        self.tidy_up(image);
+        let openings = image.topics().flat_map(|topic| {
+            self.ours(topic).map(move |index| Opening { topic, index }).collect::<Vec<_>>()
+        });
+        let openings: Vec<_> = openings.collect();
+        let count = openings.len();
+        spawn::in_parallel("open partition", PARTITION_OPENERS_MAX, openings, |opening| {
+            self.open(image, &opening, &remembered);
+        });
+        if count > 0 {
+            tracing::info!(partitions = count, clean_shutdown, "opened the partitions");
+        }
+    }
+
+    /// Takes one image with what changed in it.
+    pub(super) fn apply(&self, image: &Image, delta: &Delta) {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut doomed = Vec::new();
+        for (topic_id, change) in &delta.topics {
+            if matches!(change, TopicChange::Deleted(_)) {
+                doomed.extend(self.take_out(*topic_id, |_| true));
+            }
+        }
+        let mut openings = Vec::new();
+        for (topic_id, change) in &delta.topics {
+            let Some(topic) = image.topic_by_id(*topic_id) else { continue };
+            if let TopicChange::Changed(changed) = change {
+                let left = |index| changed.contains(&index) && !self.is_ours(topic, index);
+                doomed.extend(self.take_out(*topic_id, left));
+            }
+            let missing = |index: &PartitionIndex| self.table.by_id(*topic_id, *index).is_none();
+            openings.extend(
+                self.ours(topic).filter(missing).map(|index| Opening { topic, index }),
+            );
+        }
+        // Names are free again before a new topic takes one of them.
+        let doomed: Vec<PathBuf> =
+            doomed.iter().filter_map(|partition| self.set_aside(partition)).collect();
+        let none = Remembered::default();
+        spawn::in_parallel("open partition", PARTITION_OPENERS_MAX, openings, |opening| {
+            self.open(image, &opening, &none);
+        });
+        self.configure_changed(image, delta);
+        self.assign_changed(image, delta);
+        self.remove(doomed);
+    }
+
+    /// Tries again to open what did not open before.
+    pub(super) fn retry_failed(&self, image: &Image) {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed: Vec<_> = self.failed().iter().copied().collect();
+        for (topic_id, index) in failed {
+            let topic = image.topic_by_id(topic_id).filter(|topic| self.is_ours(topic, index));
+            let Some(topic) = topic else {
+                self.failed().remove(&(topic_id, index));
+                continue;
+            };
+            self.open(image, &Opening { topic, index }, &Remembered::default());
+            if let Some(partition) = self.table.by_id(topic_id, index) {
+                self.assign(image, topic, &partition);
+            }
+        }
+    }
+
+    /// How many partitions did not open.
+    pub(super) fn failed_count(&self) -> usize {
+        self.failed().len()
+    }
+
+    fn failed(&self) -> std::sync::MutexGuard<'_, BTreeSet<(TopicId, PartitionIndex)>> {
+        // The set is only ever changed by whole inserts and removes.
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_checkpoints(&self, clean_shutdown: bool) -> Remembered {
+        let read = |file| {
+            checkpoint::read_offsets(&self.disk, &self.logs_dir, file).unwrap_or_else(|error| {
+                tracing::warn!(%error, "a checkpoint cannot be read; recovery takes longer");
+                BTreeMap::new()
+            })
+        };
+        Remembered {
+            clean_shutdown,
+            flushed: read(RECOVERY_POINT),
+            high_watermark: read(HIGH_WATERMARK),
+            log_start: read(LOG_START),
+        }
+    }
+
+    /// The partitions of a topic that have a replica here.
+    fn ours<'a>(&self, topic: &'a Topic) -> impl Iterator<Item = PartitionIndex> + use<'a> {
+        let node = self.node;
+        topic
+            .partitions()
+            .filter(move |(_, partition)| partition.replicas.contains(&node))
+            .map(|(index, _)| index)
+    }
+
+    fn is_ours(&self, topic: &Topic, index: PartitionIndex) -> bool {
+        topic.partition(index).is_some_and(|partition| partition.replicas.contains(&self.node))
+    }
+
+    fn open(&self, image: &Image, opening: &Opening<'_>, remembered: &Remembered) {
+        let Opening { topic, index } = *opening;
+        let name = TopicPartition::new(topic.name.clone(), index);
+        match self.try_open(image, topic, &name, remembered) {
+            Ok(partition) => {
+                self.failed().remove(&(topic.id, index));
+                // A partition of an older topic id was taken out before.
+                let replaced = self.table.insert(partition);
+                if let Some(old) = replaced {
+                    old.retire();
+                }
+            }
+            Err(error) => {
+                self.failed().insert((topic.id, index));
+                tracing::error!(partition = %name, error, "the partition cannot be opened; it is tried again");
+            }
+        }
+    }
+
+    fn try_open(
+        &self,
+        image: &Image,
+        topic: &Topic,
+        name: &TopicPartition,
+        remembered: &Remembered,
+    ) -> Result<Arc<Partition>, String> {
+        let dir = self.logs_dir.join(name.to_string());
+        self.clear_other_topic(topic, &dir)?;
+        let hints = OpenHints {
+            topic_id: Some(topic.id),
+            flushed_checkpoint: remembered.flushed.get(name).copied(),
+            log_start_checkpoint: remembered.log_start.get(name).copied(),
+            clean_shutdown: remembered.clean_shutdown,
+            shared: Some(Arc::clone(&self.shared)),
+        };
+        let values = image.topic_config(topic, self.node, &self.statics);
+        let options = OpenOptions {
+            name: name.clone(),
+            topic_id: topic.id,
+            node: self.node,
+            dir,
+            disk: Arc::clone(&self.disk),
+            config: self.log_config(&values),
+            settings: self.settings(&values),
+            hints,
+            high_watermark: remembered.high_watermark.get(name).copied().unwrap_or(Offset::ZERO),
+            clock: Arc::clone(&self.clock),
+            flusher: self.flusher.clone(),
+            notices: Arc::clone(&self.notices),
+        };
+        let (partition, report) = Partition::open(options).map_err(|error| error.to_string())?;
+        if report.cut_bytes > 0 || report.removed_segments > 0 {
+            tracing::warn!(partition = %name, ?report, "recovered after an unclean stop");
+        } else if report.scanned_bytes > 0 {
+            tracing::debug!(partition = %name, ?report, "recovered");
+        }
+        Ok(partition)
+    }
+
+    /// Moves a directory away that has the name but belongs to another incarnation of the topic.
+    fn clear_other_topic(&self, topic: &Topic, dir: &std::path::Path) -> Result<(), String> {
+        if !self.disk.exists(dir).map_err(|error| error.to_string())? {
+            return Ok(());
+        }
+        let found = checkpoint::read_topic_id(&self.disk, dir).map_err(|e| e.to_string())?;
+        match found {
+            Some(found) if found != topic.id => {
+                let aside = rename_aside(&self.disk, dir, &found.to_string(), STRAY)
+                    .map_err(|error| error.to_string())?;
+                tracing::warn!(
+                    dir = %dir.display(), aside = %aside.display(),
+                    "the directory belongs to an older topic of this name; it was set aside"
+                );
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Sets aside the directories that the metadata does not know, and removes what an earlier
+    /// run began to remove.
+    fn tidy_up(&self, image: &Image) {
+        let entries = match self.disk.list(&self.logs_dir) {
+            Ok(entries) => entries,
+            Err(error) => {
+                tracing::error!(%error, dir = %self.logs_dir.display(), "cannot be listed");
+                return;
+            }
+        };
+        for entry in entries.into_iter().filter(|entry| entry.is_dir) {
+            let dir = self.logs_dir.join(&entry.name);
+            if entry.name.ends_with(&format!(".{DELETED}")) {
+                self.remove(vec![dir]);
+                continue;
+            }
+            let Some(name) = TopicPartition::parse(&entry.name) else { continue };
+            let known = image.topic_by_name(name.topic.as_str());
+            if known.is_some_and(|topic| self.is_ours(topic, name.partition)) {
+                continue;
+            }
+            let id = checkpoint::read_topic_id(&self.disk, &dir).ok().flatten();
+            let id = id.unwrap_or(TopicId::ZERO).to_string();
+            match rename_aside(&self.disk, &dir, &id, STRAY) {
+                Ok(aside) => tracing::warn!(
+                    dir = %dir.display(), aside = %aside.display(),
+                    "the metadata does not know this partition; its directory was set aside, \
+                     remove it by hand once you are sure"
+                ),
+                Err(error) => tracing::error!(%error, dir = %dir.display(), "cannot be set aside"),
+            }
+        }
+    }
+
+    /// Takes partitions of a topic out of the table, so that nobody finds them any more.
+    fn take_out(
+        &self,
+        topic_id: TopicId,
+        goes: impl Fn(PartitionIndex) -> bool,
+    ) -> Vec<Arc<Partition>> {
+        let of_topic = |partition: &Arc<Partition>| {
+            partition.topic_id() == topic_id && goes(partition.topic_partition().partition)
+        };
+        let going: Vec<_> = self.table.all().into_iter().filter(of_topic).collect();
+        for partition in &going {
+            self.table.remove(topic_id, partition.topic_partition().partition);
+            partition.retire();
+        }
+        going
+    }
+
+    /// Renames a deleted partition's directory, so that its name is free and a crash cannot bring
+    /// it back.
+    fn set_aside(&self, partition: &Partition) -> Option<PathBuf> {
+        let dir = self.logs_dir.join(partition.topic_partition().to_string());
+        match rename_aside(&self.disk, &dir, &partition.topic_id().to_string(), DELETED) {
+            Ok(aside) => Some(aside),
+            Err(error) => {
+                tracing::error!(%error, dir = %dir.display(), "a deleted partition's directory cannot be renamed");
+                None
+            }
+        }
+    }
+
+    fn remove(&self, dirs: Vec<PathBuf>) {
+        spawn::in_parallel("remove partition", PARTITION_OPENERS_MAX, dirs, |dir| {
+            if let Err(error) = self.disk.remove_dir_all(&dir) {
+                tracing::error!(%error, dir = %dir.display(), "cannot be removed; the next start tries again");
+            }
+        });
+    }
+
+    fn configure_changed(&self, image: &Image, delta: &Delta) {
+        let everywhere = delta.configs.contains(&ConfigResource::BrokerDefault)
+            || delta.configs.contains(&ConfigResource::Broker(self.node));
+        let changed = |topic: &&Topic| {
+            everywhere || delta.configs.contains(&ConfigResource::Topic(topic.name.clone()))
+        };
+        if delta.configs.is_empty() {
+            return;
+        }
+        for topic in image.topics().filter(changed) {
+            let values = image.topic_config(topic, self.node, &self.statics);
+            for index in self.ours(topic) {
+                if let Some(partition) = self.table.by_id(topic.id, index) {
+                    partition.configure(self.log_config(&values), self.settings(&values));
+                }
+            }
+        }
+    }
+
+    fn assign_changed(&self, image: &Image, delta: &Delta) {
+        for topic in image.topics() {
+            let change = delta.topics.get(&topic.id);
+            for index in self.ours(topic) {
+                let concerned = match change {
+                    Some(TopicChange::Changed(changed)) => changed.contains(&index),
+                    Some(_) => true,
+                    None => false,
+                };
+                if (concerned || !delta.brokers.is_empty())
+                    && let Some(partition) = self.table.by_id(topic.id, index)
+                {
+                    self.assign(image, topic, &partition);
+                }
+            }
+        }
+    }
+
+    fn assign(&self, image: &Image, topic: &Topic, partition: &Partition) {
+        let Some(decided) = topic.partition(partition.topic_partition().partition) else { return };
+        let registration =
+            |id: &NodeId| image.broker(*id).filter(|broker| !broker.fenced).map(|b| b.epoch);
+        partition.assign(
+            self.node,
+            Assignment {
+                leader: decided.leader.unwrap_or(NodeId::NONE),
+                leader_epoch: decided.leader_epoch,
+                partition_epoch: decided.partition_epoch,
+                replicas: decided.replicas.iter().map(|id| (*id, registration(id))).collect(),
+                isr: decided.isr.iter().copied().collect(),
+            },
+        );
+    }
+
+    fn settings(&self, values: &TopicConfig) -> Settings {
+        Settings {
+            min_insync_replicas: usize::try_from(values.insync_replicas_min).unwrap_or(1),
+            write_caching: values.write_caching,
+            lag_ms_max: self.config.replica_lag_ms_max(),
+        }
+    }
+
+    fn log_config(&self, values: &TopicConfig) -> LogConfig {
+        // Definitions keep these above zero.
+        let size = |value: i32| u32::try_from(value).unwrap_or(0);
+        LogConfig {
+            segment_bytes: size(values.segment_bytes),
+            segment_roll_ms: values.segment_ms,
+            index_interval_bytes: size(values.index_interval_bytes),
+            index_bytes_max: size(values.segment_index_bytes),
+            retention_ms: values.retention_ms,
+            retention_bytes: values.retention_bytes,
+            file_delete_delay_ms: values.file_delete_delay_ms,
+            message_bytes_max: size(values.message_bytes_max),
+            timestamp_kind: if values.log_append_time {
+                TimestampKind::LogAppendTime
+            } else {
+                TimestampKind::CreateTime
+            },
+            timestamp_before_ms_max: values.timestamp_before_ms_max,
+            timestamp_after_ms_max: values.timestamp_after_ms_max,
+            compact: values.compact,
+            delete: values.delete,
+            write_caching: values.write_caching,
+            producer_expiration_ms: self.config.producer_expiration_ms(),
+        }
+    }
+}
