@@ -19,6 +19,16 @@ pub struct ConfigDef {
     pub doc: &'static str,
 }
 
+impl ConfigDef {
+    /// Says what is wrong with a value, if anything is.
+    ///
+    /// # Errors
+    /// The reason, for people.
+    pub fn check(&self, value: &str) -> Result<(), String> {
+        super::value::check(self, value)
+    }
+}
+
 /// A broker config that stands behind a topic config.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Synonym {
