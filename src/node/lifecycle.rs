@@ -1,10 +1,10 @@
 //! A node that runs, and how it ends.
 
+use super::Error;
 use super::admin::{Phase, Vitals};
 use super::data_dir::DataDir;
 use super::maintenance::{self, NodeNotices};
 use super::reconcile::Reconciler;
-use super::Error;
 use crate::config::HostPort;
 use crate::env::shutdown::{Shutdown, Trigger};
 use crate::env::spawn;
@@ -167,7 +167,10 @@ impl RunningNode {
             let _inside = self.control.enter();
             spawn::spawn("second signal", async move {
                 let name = signals.next().await;
-                tracing::warn!(signal = name, "a second signal: ending at once, without the clean mark");
+                tracing::warn!(
+                    signal = name,
+                    "a second signal: ending at once, without the clean mark"
+                );
                 std::process::exit(1);
             });
         }

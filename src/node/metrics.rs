@@ -155,7 +155,11 @@ fn metadata(out: &mut Exposition, vitals: &Vitals) {
     }
     let image = vitals.metadata.image();
     out.gauge("purlin_topics", "Topics of the cluster.", image.state().topic_count());
-    out.gauge("purlin_brokers_alive", "Brokers that are not fenced.", image.brokers_alive().count());
+    out.gauge(
+        "purlin_brokers_alive",
+        "Brokers that are not fenced.",
+        image.brokers_alive().count(),
+    );
 }
 
 /// Resident bytes of this process, where the system tells.

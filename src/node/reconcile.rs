@@ -104,9 +104,7 @@ impl Reconciler {
                 doomed.extend(self.take_out(*topic_id, left));
             }
             let missing = |index: &PartitionIndex| self.table.by_id(*topic_id, *index).is_none();
-            openings.extend(
-                self.ours(topic).filter(missing).map(|index| Opening { topic, index }),
-            );
+            openings.extend(self.ours(topic).filter(missing).map(|index| Opening { topic, index }));
         }
         // Names are free again before a new topic takes one of them.
         let doomed: Vec<PathBuf> =

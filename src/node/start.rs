@@ -50,8 +50,7 @@ pub fn start(config: NodeConfig) -> Result<RunningNode, Error> {
     let dir = DataDir::take(&config, Arc::clone(&disk))?;
     let control = runtime("purlin-control", CONTROL_THREADS, CONTROL_BLOCKING_THREADS_MAX)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let data =
-        runtime("purlin-data", cores.min(DATA_THREADS_MAX), DATA_BLOCKING_THREADS_MAX)?;
+    let data = runtime("purlin-data", cores.min(DATA_THREADS_MAX), DATA_BLOCKING_THREADS_MAX)?;
 
     // Listeners first: a port that is taken should be said before anything is changed.
     let kafka = data.block_on(listen(&config.kafka, "kafka"))?;
@@ -59,14 +58,8 @@ pub fn start(config: NodeConfig) -> Result<RunningNode, Error> {
     let admin = control.block_on(listen(&config.admin, "admin"))?;
     let listeners = Listeners { kafka, rpc, admin };
 
-    let mut startup = Startup {
-        incarnation: IncarnationId(rng::id_bytes()),
-        config,
-        disk,
-        clock,
-        dir,
-        started,
-    };
+    let mut startup =
+        Startup { incarnation: IncarnationId(rng::id_bytes()), config, disk, clock, dir, started };
     let parts = startup.bring_up(&control, &data, &listeners)?;
     startup.serve(control, data, listeners, parts)
 }
@@ -106,8 +99,7 @@ async fn listen(wanted: &HostPort, flag: &'static str) -> Result<Listener, Error
         io::ErrorKind::AddrInUse => Error::PortTaken { address: wanted.to_string(), flag },
         _ => Error::CannotListen { address: wanted.to_string(), flag, error },
     };
-    let socket =
-        TcpListener::bind((wanted.host.as_str(), wanted.port)).await.map_err(cannot)?;
+    let socket = TcpListener::bind((wanted.host.as_str(), wanted.port)).await.map_err(cannot)?;
     let address = socket.local_addr().map_err(cannot)?;
     Ok(Listener { socket, address })
 }
@@ -157,8 +149,8 @@ impl Startup {
             turn: Default::default(),
         });
         // With what this node holds opened, it may say that it is back.
-        let broker_epoch = control
-            .block_on(self.register(&metadata, &advertised, clean_shutdown, listeners))?;
+        let broker_epoch =
+            control.block_on(self.register(&metadata, &advertised, clean_shutdown, listeners))?;
         reconciler.open_all(&metadata.image(), clean_shutdown);
 
         let (background, stop_background) = shutdown::channel();
@@ -236,7 +228,10 @@ impl Startup {
             let _inside = control.enter();
             let server = rpc::ClusterServer::new(own);
             (
-                spawn::spawn("admin port", admin::serve(admin.socket, Arc::clone(&parts.vitals), stop())),
+                spawn::spawn(
+                    "admin port",
+                    admin::serve(admin.socket, Arc::clone(&parts.vitals), stop()),
+                ),
                 spawn::spawn("rpc port", rpc::serve(rpc.socket, server, stop())),
             )
         };
