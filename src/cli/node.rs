@@ -7,7 +7,6 @@ use crate::client::Admin;
 use crate::config::{NodeFlags, StartMode};
 use crate::node;
 use serde::Serialize;
-use std::io::Write as _;
 
 /// Commands about nodes.
 #[derive(Debug, clap::Subcommand)]
@@ -45,15 +44,7 @@ pub(super) fn run(command: NodeCommand) -> Result<(), Failure> {
 }
 
 fn serve(mode: StartMode, flags: &NodeFlags) -> Result<(), Failure> {
-    let config = node::load_config(mode, flags)?;
-    let running = node::start(config)?;
-    {
-        let mut out = std::io::stdout().lock();
-        // Nobody has to read the line for the node to serve.
-        let _ = writeln!(out, "{}", running.ready_line());
-        let _ = out.flush();
-    }
-    Ok(running.wait()?)
+    Ok(node::run(node::load_config(mode, flags)?)?)
 }
 
 #[derive(Serialize)]
