@@ -258,8 +258,10 @@ impl Reader {
                 }
                 self.budget = inner.budget;
             } else {
-                // Twice: a growing vector holds its old and its new room for a moment.
-                self.charge(2, size_of::<(u32, Bytes)>())?;
+                // The first takes a vector with room for a few; a vector that grows holds its old
+                // and its doubled room for a moment.
+                let fields = if unknown.is_empty() { 5 } else { 3 };
+                self.charge(fields, size_of::<(u32, Bytes)>())?;
                 unknown.push(tag, inner.frame);
             }
         }

@@ -56,11 +56,13 @@ impl Sequence {
     /// "No sequence": a batch of a producer without idempotence.
     pub const NONE: Self = Self(-1);
 
-    /// The sequence `count` records later, wrapped as Kafka wraps it.
+    /// The sequence `count` records later, wrapped as Kafka wraps it. Total, because both numbers
+    /// may come from a batch that nobody has checked yet.
     #[must_use]
     pub fn plus(self, count: i32) -> Self {
-        let room = i32::MAX - self.0;
-        if count > room { Self(count - room - 1) } else { Self(self.0 + count) }
+        const SEQUENCES: i64 = 1 << 31;
+        let sum = i64::from(self.0) + i64::from(count);
+        Self(sum.rem_euclid(SEQUENCES) as i32)
     }
 }
 
@@ -79,5 +81,8 @@ mod tests {
         assert_eq!(Sequence(i32::MAX).plus(1), Sequence(0));
         assert_eq!(Sequence(i32::MAX - 2).plus(5), Sequence(2));
         assert_eq!(Sequence(7).plus(3), Sequence(10));
+        for edge in [i32::MIN, -2, 0, i32::MAX] {
+            let _ = (Sequence(edge).plus(i32::MAX), Sequence(edge).plus(i32::MIN));
+        }
     }
 }
