@@ -80,6 +80,33 @@ impl Broker {
         }
     }
 
+    /// Resident memory in bytes, of ours only: a Java machine takes what it is given.
+    pub fn rss_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Purlin(node) => Some(node.rss_bytes()),
+            Self::Kafka { .. } => None,
+        }
+    }
+
+    /// Fails unless the process still runs.
+    pub fn assert_alive(&mut self) {
+        match self {
+            Self::Purlin(node) => node.assert_alive(),
+            Self::Kafka { process, .. } => {
+                let ended = process.0.try_wait().expect("Apache Kafka can be waited for");
+                assert!(ended.is_none(), "Apache Kafka ended by itself: {ended:?}");
+            }
+        }
+    }
+
+    /// The last lines of what ours logged.
+    pub fn log(&self) -> String {
+        match self {
+            Self::Purlin(node) => node.log(),
+            Self::Kafka { .. } => String::new(),
+        }
+    }
+
     /// The directory below which the partitions' directories lie.
     pub fn data(&self) -> PathBuf {
         match self {
