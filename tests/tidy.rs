@@ -308,6 +308,12 @@ fn every_public_item_is_documented() {
         if !source.test_only {
             complaints.extend(source.undocumented());
         }
+        for line in source.attributes_with("missing_docs") {
+            if !matches!(source.name.as_str(), "src/lib.rs") {
+                complaints
+                    .push(format!("{}:{line}: the missing_docs lint is changed here", source.name));
+            }
+        }
     }
     report(
         &complaints,

@@ -4,6 +4,8 @@
 use rdkafka::ClientConfig;
 use rdkafka::Offset;
 use rdkafka::TopicPartitionList;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::Message as _;
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -14,6 +16,20 @@ use std::time::{Duration, Instant};
 
 /// How long a record may take, on a busy machine, before the client counts as stopped.
 const RECORD_LIMIT: Duration = Duration::from_secs(30);
+
+/// Creates a topic with one partition.
+pub fn create_topic(bootstrap: &str, name: &str) {
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", bootstrap).create().expect("an admin client");
+    let topic = NewTopic::new(name, 1, TopicReplication::Fixed(1));
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let results =
+        runtime.block_on(admin.create_topics([&topic], &AdminOptions::new())).expect("created");
+    for result in results {
+        result.unwrap_or_else(|(topic, error)| panic!("{topic}: {error}"));
+    }
+}
 
 /// A client at work.
 pub struct Honest {

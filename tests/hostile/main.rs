@@ -256,8 +256,9 @@ fn a_decompression_bomb_is_not_unpacked_into_memory() {
     // 512 MiB of zeros in half a megabyte of gzip, said to be one record.
     let bomb = wire::gzip_bomb(512 * 1024 * 1024);
     assert!(bomb.len() < 1024 * 1024, "small enough to be a batch: {}", bomb.len());
+    honest::create_topic(scene.address(), "bomb");
     let started = Instant::now();
-    let (code, offset) = wire::produce(scene.address(), "honest", 0, &bomb);
+    let (code, offset) = wire::produce(scene.address(), "bomb", 0, &bomb);
     println!("  the bomb: error {code}, offset {offset}, {:.1} s", started.elapsed().as_secs_f64());
     scene.check("a gzip bomb");
     scene.close();

@@ -344,7 +344,9 @@ impl Source {
             let starts_path = self.text_at(at).chars().next().is_some_and(is_word)
                 && self.text_at(at + 1) == "::"
                 && (at == 0 || self.text_at(at - 1) != "::");
-            if !starts_path || self.inside_use_tree(at) {
+            // `pub(in crate::x)` says who may see, not what is used.
+            let visibility = at >= 2 && self.text_at(at - 1) == "in" && self.text_at(at - 2) == "(";
+            if !starts_path || visibility || self.inside_use_tree(at) {
                 continue;
             }
             let mut raw = Vec::new();
@@ -445,6 +447,20 @@ impl Source {
             .into_iter()
             .filter(|(_, _, words)| words.first() == Some(&name))
             .map(|(start, _, _)| self.tokens[start].line)
+            .collect()
+    }
+
+    /// The lines of the attributes that hold `word`, `#![…]` included.
+    pub fn attributes_with(&self, word: &str) -> Vec<usize> {
+        let inner = |at: usize| {
+            self.text_at(at) == "#" && self.text_at(at + 1) == "!" && self.text_at(at + 2) == "["
+        };
+        let outer = self.attributes().into_iter().map(|(start, end, _)| (start, end));
+        let all = outer.chain(
+            (0..self.tokens.len()).filter(|at| inner(*at)).map(|at| (at, self.closing(at + 2))),
+        );
+        all.filter(|(start, end)| (*start..*end).any(|at| self.text_at(at) == word))
+            .map(|(start, _)| self.tokens[start].line)
             .collect()
     }
 
