@@ -175,6 +175,21 @@ pub const CLIENT_REQUEST_BYTES_MAX: usize = 1024 * 1024;
 /// Fetched bytes that wait to be read, per consumer, before fetching pauses.
 pub const CLIENT_FETCHED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Bytes that `purlin produce` reads at once.
+pub const CLI_READ_BYTES: usize = 128 * 1024;
+
+/// Records that `purlin produce` hands from its reader to its producer at once.
+pub const CLI_RECORDS_PER_HANDOVER: usize = 1024;
+
+/// Bytes of such records.
+pub const CLI_BYTES_PER_HANDOVER: usize = 256 * 1024;
+
+/// Such handovers that may wait.
+pub const CLI_HANDOVERS_MAX: usize = 4;
+
+/// Write buffer of `purlin consume`.
+pub const CLI_WRITE_BUFFER_BYTES: usize = 256 * 1024;
+
 /// Attempts of one call that meets retriable errors, whatever the time left.
 pub const CLIENT_RETRIES_MAX: u32 = 10_000;
 

@@ -12,9 +12,16 @@
 mod cluster;
 mod completion;
 mod connect;
+mod consume;
 mod failure;
+mod framing;
+mod json_record;
 mod node;
 mod output;
+mod produce;
+mod progress;
+mod template;
+mod text;
 mod topic;
 
 use clap::{Parser, Subcommand};
@@ -47,6 +54,10 @@ enum Command {
     /// Create, list, describe, alter and delete topics
     #[command(subcommand)]
     Topic(topic::TopicCommand),
+    /// Write records to a topic, from stdin or files
+    Produce(Box<produce::ProduceArgs>),
+    /// Read records of a topic onto stdout
+    Consume(Box<consume::ConsumeArgs>),
     /// Describe the cluster and its health
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
@@ -69,6 +80,8 @@ pub fn run() -> ExitCode {
     let result = match parsed.command {
         Command::Node(command) => node::run(command),
         Command::Topic(command) => topic::run(command),
+        Command::Produce(args) => produce::run(*args),
+        Command::Consume(args) => consume::run(*args),
         Command::Cluster(command) => cluster::run(command),
         Command::Completion(args) => completion::run(&args),
     };
