@@ -148,8 +148,10 @@ mod tests {
             template.write(&record, b"NULL", &mut out).expect("to memory");
             out
         };
-        assert_eq!(write(r"%t/%p/%o %k(%K)=%s(%S) @%T [%h] 100%%\n"),
-            b"t/3/9 NULL(-1)=abc(3) @17 [a=1,b=NULL] 100%\n");
+        assert_eq!(
+            write(r"%t/%p/%o %k(%K)=%s(%S) @%T [%h] 100%%\n"),
+            b"t/3/9 NULL(-1)=abc(3) @17 [a=1,b=NULL] 100%\n"
+        );
         assert_eq!(write(r"%R\x00"), b"\0\0\0\x03\0");
         assert!(Template::parse("%q").is_err());
         assert!(Template::parse("50%").is_err());

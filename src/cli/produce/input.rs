@@ -113,8 +113,8 @@ fn read_one(
         };
         number += 1;
         let place = Place { input: name.clone(), number };
-        let bytes = frame.key.as_ref().map_or(0, Bytes::len)
-            + frame.value.as_ref().map_or(0, Bytes::len);
+        let bytes =
+            frame.key.as_ref().map_or(0, Bytes::len) + frame.value.as_ref().map_or(0, Bytes::len);
         match shape.record(frame) {
             Ok(Some(record)) => chunk.records.push((place, record)),
             Ok(None) => {}
