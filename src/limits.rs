@@ -39,6 +39,49 @@ pub const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
 // ---- log ----
 
+/// Files of segments that are not written to, kept open per data directory. The segment that is
+/// written to holds one more per partition.
+pub const OPEN_SEGMENT_FILES_MAX: usize = 512;
+
+/// Bytes of recent batches kept in memory per data directory, over all partitions.
+pub const TAIL_CACHE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Room on the disk that produces leave alone, so that the metadata can go on.
+pub const DISK_RESERVE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Bytes that may be appended before the room on the disk is looked at again.
+pub const DISK_RECHECK_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Index entries of one segment held back, to be written together.
+pub const INDEX_PENDING_ENTRIES_MAX: usize = 64;
+
+/// Bytes read at a time when a segment is scanned.
+pub const SCAN_BUFFER_BYTES: usize = 256 * 1024;
+
+/// Batches per producer whose retry is recognised (Kafka's number).
+pub const PRODUCER_BATCHES_KEPT: usize = 5;
+
+/// Producers remembered per partition; beyond that the one that was quiet the longest is forgotten.
+pub const PRODUCERS_PER_LOG_MAX: usize = 100_000;
+
+/// Bytes before a producer snapshot that are looked through to fill the producers' windows again.
+pub const PRODUCER_WINDOW_SCAN_BYTES: u64 = 1024 * 1024;
+
+/// Completed transactions remembered until the high watermark has passed their markers.
+pub const COMPLETED_TRANSACTIONS_MAX: usize = 10_000;
+
+/// Refused records that are reported one by one, for one batch.
+pub const RECORD_ERRORS_MAX: usize = 1_000;
+
+/// Bytes of a checkpoint, properties or producer snapshot file.
+pub const SMALL_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Threads that sync files, per node.
+pub const FLUSH_THREADS: usize = 4;
+
+/// Logs waiting to be flushed from which on one `syncfs` is cheaper than syncing each.
+pub const FLUSH_FILE_SYSTEM_FROM: usize = 8;
+
 // ---- partition ----
 
 /// Produces that wait for the high watermark of one partition. Far above what the connections'
