@@ -214,6 +214,7 @@ mod tests {
         assert_eq!(get(1), 3, "1 was used after 2");
         assert_eq!(get(2), 4, "2 was closed");
         files.forget(2);
-        assert_eq!(files.opened().files.len(), files.opened().by_use.len());
+        let opened = files.opened();
+        assert_eq!(opened.files.len(), opened.by_use.len());
     }
 }

@@ -14,12 +14,10 @@ use crate::env::disk::DiskFile;
 use crate::types::{Offset, TimestampMs};
 use std::io;
 
-/// An entry of a fixed size that sorts by a key.
+/// An entry of a fixed size.
 pub(super) trait Entry: Copy {
     /// Bytes on disk.
     const SIZE: usize;
-    /// What a look-up compares.
-    fn key(self) -> i64;
     /// Reads the entry at the start of `bytes`, which has at least [`Self::SIZE`].
     fn decode(bytes: &[u8], base: Offset) -> Self;
     /// Appends the entry to `out`.
@@ -57,10 +55,6 @@ fn relative(offset: Offset, base: Offset) -> u32 {
 impl Entry for PositionEntry {
     const SIZE: usize = 8;
 
-    fn key(self) -> i64 {
-        self.offset.0
-    }
-
     fn decode(bytes: &[u8], base: Offset) -> Self {
         let relative = u32::from_be_bytes(bytes_at(bytes, 0));
         let position = u32::from_be_bytes(bytes_at(bytes, 4));
@@ -77,10 +71,6 @@ impl Entry for PositionEntry {
 
 impl Entry for TimeEntry {
     const SIZE: usize = 12;
-
-    fn key(self) -> i64 {
-        self.timestamp.0
-    }
 
     fn decode(bytes: &[u8], base: Offset) -> Self {
         let timestamp = i64::from_be_bytes(bytes_at(bytes, 0));
@@ -148,9 +138,8 @@ mod tests {
         file.write_all_at(&bytes, 0).expect("write");
         for target in [0, 8, 9, 10, 18, 19, 15_000, 29_998, 29_999, 90_000] {
             let target = base.plus(target);
-            let found = last_where(&*file, base, 3000, |entry: PositionEntry| {
-                entry.offset <= target
-            });
+            let found =
+                last_where(&*file, base, 3000, |entry: PositionEntry| entry.offset <= target);
             let expected = decode_all::<PositionEntry>(&bytes, base)
                 .into_iter()
                 .rfind(|entry| entry.offset <= target);
