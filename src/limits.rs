@@ -76,9 +76,6 @@ pub const RECORD_ERRORS_MAX: usize = 1_000;
 /// Bytes of a checkpoint, properties or producer snapshot file.
 pub const SMALL_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// Threads that sync files, per node.
-pub const FLUSH_THREADS: usize = 4;
-
 /// Logs waiting to be flushed from which on one `syncfs` is cheaper than syncing each.
 pub const FLUSH_FILE_SYSTEM_FROM: usize = 8;
 
