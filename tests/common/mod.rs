@@ -33,6 +33,13 @@ pub fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
+/// Now, in milliseconds since 1970 UTC, as the clients that are not ours see it.
+#[expect(clippy::disallowed_methods, reason = "the clients of others take the machine's time too")]
+pub fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    i64::try_from(since.expect("after 1970").as_millis()).expect("in range")
+}
+
 /// A fresh directory below `target/`, removed with its owner unless a test is failing.
 pub fn scratch(name: &str) -> tempfile::TempDir {
     let below = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
