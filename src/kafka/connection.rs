@@ -29,7 +29,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::budget::{Budget, Lease};
-use super::frame::{FrameBudgets, FrameError, FrameReader};
+use super::frame::{FrameBudgets, FrameError, FrameOptions, FrameReader};
 use crate::env::shutdown::Shutdown;
 use crate::limits;
 
@@ -75,10 +75,8 @@ pub(super) trait Service: Send + Sync {
 pub(super) struct ConnectionOptions {
     /// Budget of request bytes shared by all connections of the node.
     pub(super) request_budget: Budget,
-    /// Bytes of one request.
-    pub(super) request_bytes_max: usize,
-    /// Time without a request after which the connection is closed.
-    pub(super) idle_max: Duration,
+    /// How large requests may be, and how slow.
+    pub(super) frames: FrameOptions,
     /// Time without progress after which a reader is given up.
     pub(super) write_stall_max: Duration,
 }
@@ -110,7 +108,7 @@ pub(super) async fn run(
         connection: Budget::new(limits::CONNECTION_REQUEST_BYTES_IN_FLIGHT_MAX),
     };
     let mut frames =
-        FrameReader::new(read_half, budgets, options.request_bytes_max, options.idle_max);
+        FrameReader::new(read_half, budgets, options.frames);
     let (sender, receiver) = mpsc::channel(limits::CONNECTION_REQUESTS_IN_FLIGHT_MAX);
 
     let writer = write_answers(write_half, receiver, options.write_stall_max);
@@ -265,3 +263,7 @@ async fn write_all(
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;

@@ -67,26 +67,31 @@ pub(super) struct FrameBudgets {
     pub(super) connection: Budget,
 }
 
+/// How large frames may be, and how slow.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FrameOptions {
+    /// Bytes of one frame.
+    pub(super) bytes_max: usize,
+    /// Time without a request after which the connection is given up.
+    pub(super) idle_max: Duration,
+    /// Time that a frame may stand still while it arrives; afterwards
+    /// [`limits::FRAME_BYTES_PER_SECOND_MIN`] holds.
+    pub(super) stall_max: Duration,
+}
+
 /// Reads the frames of one connection.
 #[derive(Debug)]
 pub(super) struct FrameReader {
     socket: OwnedReadHalf,
     buffer: BytesMut,
     budgets: FrameBudgets,
-    bytes_max: usize,
-    idle_max: Duration,
+    options: FrameOptions,
 }
 
 impl FrameReader {
-    /// A reader on `socket`, of frames of up to `bytes_max`, that gives up after `idle_max`
-    /// without a request.
-    pub(super) fn new(
-        socket: OwnedReadHalf,
-        budgets: FrameBudgets,
-        bytes_max: usize,
-        idle_max: Duration,
-    ) -> Self {
-        Self { socket, buffer: BytesMut::new(), budgets, bytes_max, idle_max }
+    /// A reader on `socket`.
+    pub(super) fn new(socket: OwnedReadHalf, budgets: FrameBudgets, options: FrameOptions) -> Self {
+        Self { socket, buffer: BytesMut::new(), budgets, options }
     }
 
     /// The next frame.
@@ -94,15 +99,15 @@ impl FrameReader {
         if self.buffer.is_empty() {
             // An idle connection holds no buffer.
             self.buffer = BytesMut::new();
-            timeout(self.idle_max, self.read(FIRST_READ_BYTES))
+            timeout(self.options.idle_max, self.read(FIRST_READ_BYTES))
                 .await
-                .map_err(|_| FrameError::Idle(self.idle_max))?
+                .map_err(|_| FrameError::Idle(self.options.idle_max))?
                 .map_err(|error| match error {
                     FrameError::Cut => FrameError::Closed,
                     other => other,
                 })?;
         }
-        let stalled_at = Instant::now() + Duration::from_millis(limits::FRAME_STALL_MS_MAX);
+        let stalled_at = Instant::now() + self.options.stall_max;
         self.fill(LENGTH_BYTES + 2, stalled_at).await?;
         let (length, weight) = self.check_length()?;
         // The length itself is not part of the frame.
@@ -113,7 +118,7 @@ impl FrameReader {
             self.budgets.connection.take(length * weight).await,
             self.budgets.node.take(length * weight).await,
         ];
-        let slowest = Duration::from_millis(limits::FRAME_STALL_MS_MAX)
+        let slowest = self.options.stall_max
             + Duration::from_secs((length / limits::FRAME_BYTES_PER_SECOND_MIN) as u64);
         self.fill(length, Instant::now() + slowest).await?;
         Ok(Frame { bytes: self.buffer.split_to(length).freeze(), leases })
@@ -140,7 +145,7 @@ impl FrameReader {
         } else {
             (limits::CONTROL_REQUEST_BYTES_MAX, limits::CONTROL_REQUEST_WEIGHT)
         };
-        let max = max.min(self.bytes_max);
+        let max = max.min(self.options.bytes_max);
         match usize::try_from(length) {
             // The API key alone takes two bytes.
             Ok(bytes) if (2..=max).contains(&bytes) => Ok((bytes, weight)),
@@ -150,7 +155,7 @@ impl FrameReader {
 
     /// Reads until the buffer holds `bytes`.
     async fn fill(&mut self, bytes: usize, deadline: Instant) -> Result<(), FrameError> {
-        let stall = Duration::from_millis(limits::FRAME_STALL_MS_MAX);
+        let stall = self.options.stall_max;
         while self.buffer.len() < bytes {
             let missing = bytes - self.buffer.len();
             let ahead = missing

@@ -44,8 +44,11 @@ pub async fn serve(context: Context, listener: TcpListener, shutdown: Shutdown) 
     };
     let options = connection::ConnectionOptions {
         request_budget: budget::Budget::new(limits::REQUEST_BYTES_IN_FLIGHT_MAX),
-        request_bytes_max: context.config.request_bytes_max(),
-        idle_max: Duration::from_millis(context.config.connection_idle_ms_max()),
+        frames: frame::FrameOptions {
+            bytes_max: context.config.request_bytes_max(),
+            idle_max: Duration::from_millis(context.config.connection_idle_ms_max()),
+            stall_max: Duration::from_millis(limits::FRAME_STALL_MS_MAX),
+        },
         write_stall_max: Duration::from_millis(limits::WRITE_STALL_MS_MAX),
     };
     let metrics = Arc::clone(&context.metrics);
