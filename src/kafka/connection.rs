@@ -107,8 +107,7 @@ pub(super) async fn run(
         node: options.request_budget.clone(),
         connection: Budget::new(limits::CONNECTION_REQUEST_BYTES_IN_FLIGHT_MAX),
     };
-    let mut frames =
-        FrameReader::new(read_half, budgets, options.frames);
+    let mut frames = FrameReader::new(read_half, budgets, options.frames);
     let (sender, receiver) = mpsc::channel(limits::CONNECTION_REQUESTS_IN_FLIGHT_MAX);
 
     let writer = write_answers(write_half, receiver, options.write_stall_max);

@@ -141,7 +141,8 @@ async fn a_request_that_comes_in_pieces_is_read_whole() {
     let bytes = frame(b'a', &payload);
     let (mut reader, mut writer) = setup.client.split();
     let send = async {
-        for piece in [&bytes[..1], &bytes[1..5], &bytes[5..7], &bytes[7..40_000], &bytes[40_000..]] {
+        for piece in [&bytes[..1], &bytes[1..5], &bytes[5..7], &bytes[7..40_000], &bytes[40_000..]]
+        {
             writer.write_all(piece).await.expect("sent");
             writer.flush().await.expect("sent");
             tokio::task::yield_now().await;

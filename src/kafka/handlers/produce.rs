@@ -196,6 +196,15 @@ fn one_batch(records: Option<Bytes>, version: i16) -> Result<Bytes, ProduceFailu
             batch.len()
         )));
     }
+    if header.is_transactional() {
+        // Nobody coordinates transactions, so none can be open: taking the batch would hold back
+        // read_committed consumers for ever.
+        return Err(ProduceFailure {
+            code: ErrorCode::InvalidTxnState,
+            message: Some("the producer has no open transaction".to_owned()),
+            records: Vec::new(),
+        });
+    }
     match header.compression() {
         Ok(Compression::Zstd) if version < ZSTD_SINCE => Err(ProduceFailure {
             code: ErrorCode::UnsupportedCompressionType,
