@@ -83,7 +83,7 @@ fn trap_2_auto_create_default_partition_count() {
     let partitions = eventually(|| {
         let response = client.call(&named(&["four"]), 9);
         let row = one(&response);
-        (row.error_code == ErrorCode::None).then(|| row.partitions.len())
+        (row.error_code == ErrorCode::None).then_some(row.partitions.len())
     });
     assert_eq!(partitions, 4);
 }

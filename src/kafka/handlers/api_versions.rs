@@ -108,7 +108,8 @@ mod tests {
 
     /// What librdkafka 2.0.2 asks of a broker before it enables a feature: API and the range of
     /// versions of which one must be advertised.
-    const LIBRDKAFKA_2_0_2: [(&str, &[(i16, i16, i16)]); 7] = [
+    type Need = (i16, i16, i16);
+    const LIBRDKAFKA_2_0_2: [(&str, &[Need]); 7] = [
         ("MsgVer2", &[(0, 3, 3), (1, 4, 4)]),
         ("ApiVersion", &[(18, 0, 0)]),
         ("BrokerGroupCoordinator", &[(10, 0, 0)]),
