@@ -125,6 +125,12 @@ impl Client {
         let _ = self.stream.write_all(bytes);
     }
 
+    /// Tells the node that nothing more comes.
+    pub(crate) fn finish_sending(&mut self) {
+        // The node may have hung up already.
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+    }
+
     /// Sends a request without waiting for its answer. Returns its correlation id.
     pub(crate) fn send<R: Request>(&mut self, request: &R, version: i16) -> i32 {
         self.correlation_id += 1;

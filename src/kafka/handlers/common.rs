@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
 use crate::kafka::context::Context;
 use crate::limits;
@@ -22,6 +23,9 @@ pub(super) const CLUSTER_METADATA_TOPIC: &str = "__cluster_metadata";
 
 /// The client id under which Kafka's own tools write to internal topics.
 const ADMIN_CLIENT_ID: &str = "__admin_client";
+
+/// Time between two looks at a partition that has no room for another watcher.
+pub(super) const UNWATCHED_LOOK: Duration = Duration::from_millis(100);
 
 /// Every operation that exists on a topic, as bits (KIP-430): read, write, create, delete, alter,
 /// describe, describe configs, alter configs. Without access control everything is allowed.
@@ -150,6 +154,18 @@ pub(super) fn admin_deadline(timeout_ms: i32) -> Instant {
     Instant::now() + Duration::from_millis(u64::from(wait_ms))
 }
 
+/// Waits until this node has taken the leadership that it was given.
+async fn until_led(partition: &Partition, deadline: Instant) {
+    let wake = Arc::new(Notify::new());
+    let watch = partition.watch(Arc::clone(&wake));
+    while !partition.is_leader() && Instant::now() < deadline {
+        // Too many watch already: look again in a while.
+        let until =
+            if watch.is_some() { deadline } else { deadline.min(Instant::now() + UNWATCHED_LOOK) };
+        let _ = timeout_at(until, wake.notified()).await;
+    }
+}
+
 /// Waits until the partitions that this node leads of a topic are served here. A wait that runs
 /// out is no error: the topic is there, and clients look again.
 pub(super) async fn until_served(context: &Context, names: &[String], deadline: Instant) {
@@ -158,7 +174,9 @@ pub(super) async fn until_served(context: &Context, names: &[String], deadline: 
         let Some(topic) = image.topic_by_name(name) else { continue };
         for (index, state) in topic.partitions() {
             if state.leader == Some(context.node_id) {
-                context.partitions.wait_for(topic.id, index, deadline).await;
+                if let Some(held) = context.partitions.wait_for(topic.id, index, deadline).await {
+                    until_led(&held, deadline).await;
+                }
             }
         }
     }

@@ -37,8 +37,6 @@ use read::{Limits, Reader};
 const TOPIC_IDS_SINCE: i16 = 13;
 /// First version whose replica id is in the replica state.
 const REPLICA_STATE_SINCE: i16 = 15;
-/// Time between two looks at partitions that have no room for another watcher.
-const UNWATCHED_LOOK: Duration = Duration::from_millis(100);
 /// Time that a fetch waits for memory when it asked for no wait itself.
 const MEMORY_WAIT_MIN: Duration = Duration::from_secs(1);
 
@@ -195,7 +193,7 @@ async fn fetch(
         // What was read and is not enough must not be held while waiting.
         pass.rows.clear();
         pass.lease = None;
-        let until = if all_watched { deadline } else { deadline.min(now + UNWATCHED_LOOK) };
+        let until = if all_watched { deadline } else { deadline.min(now + common::UNWATCHED_LOOK) };
         let _ = timeout_at(until, wake.notified()).await;
     }
 }
