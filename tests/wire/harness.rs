@@ -136,7 +136,8 @@ impl Client {
         self.correlation_id += 1;
         let client_id = Str::from_static("wire-test");
         let chunks = encode_request(request, version, self.correlation_id, Some(&client_id));
-        self.send_raw(&chunks.concat());
+        // A node that hung up shows in the answer that does not come.
+        self.try_send_raw(&chunks.concat());
         self.correlation_id
     }
 
