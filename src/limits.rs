@@ -230,6 +230,9 @@ pub const CLI_HANDOVERS_MAX: usize = 4;
 /// Write buffer of `purlin consume`.
 pub const CLI_WRITE_BUFFER_BYTES: usize = 256 * 1024;
 
+/// Bytes of a checkpoint, snapshot or properties file that `purlin log dump` reads.
+pub const DUMP_SMALL_FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
 /// Attempts of one call that meets retriable errors, whatever the time left.
 pub const CLIENT_RETRIES_MAX: u32 = 10_000;
 

@@ -45,7 +45,8 @@ struct JsonHeader<'a> {
     value_encoding: Option<&'static str>,
 }
 
-fn text(bytes: &[u8]) -> (Cow<'_, str>, Option<&'static str>) {
+/// The bytes as text, and how they had to be encoded if they are none.
+pub(super) fn text_of(bytes: &[u8]) -> (Cow<'_, str>, Option<&'static str>) {
     match std::str::from_utf8(bytes) {
         Ok(text) => (Cow::Borrowed(text), None),
         Err(_) => (Cow::Owned(STANDARD.encode(bytes)), Some("base64")),
@@ -56,7 +57,7 @@ fn optional_text(bytes: Option<&Bytes>) -> (Option<Cow<'_, str>>, Option<&'stati
     match bytes {
         None => (None, None),
         Some(bytes) => {
-            let (text, encoding) = text(bytes);
+            let (text, encoding) = text_of(bytes);
             (Some(text), encoding)
         }
     }
@@ -67,7 +68,7 @@ pub(super) fn write(record: &ConsumerRecord, out: &mut impl Write) -> io::Result
     let (key, key_encoding) = optional_text(record.key.as_ref());
     let (value, value_encoding) = optional_text(record.value.as_ref());
     let header = |header: &'_ Header| -> JsonHeader<'static> {
-        let (key, key_encoding) = text(&header.key);
+        let (key, key_encoding) = text_of(&header.key);
         let (value, value_encoding) = optional_text(header.value.as_ref());
         JsonHeader {
             key: Cow::Owned(key.into_owned()),

@@ -16,6 +16,7 @@ mod consume;
 mod failure;
 mod framing;
 mod json_record;
+mod log;
 mod node;
 mod output;
 mod produce;
@@ -58,6 +59,9 @@ enum Command {
     Produce(Box<produce::ProduceArgs>),
     /// Read records of a topic onto stdout
     Consume(Box<consume::ConsumeArgs>),
+    /// Look into the files of a data directory
+    #[command(subcommand)]
+    Log(log::LogCommand),
     /// Describe the cluster and its health
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
@@ -82,6 +86,7 @@ pub fn run() -> ExitCode {
         Command::Topic(command) => topic::run(command),
         Command::Produce(args) => produce::run(*args),
         Command::Consume(args) => consume::run(*args),
+        Command::Log(command) => log::run(command),
         Command::Cluster(command) => cluster::run(command),
         Command::Completion(args) => completion::run(&args),
     };

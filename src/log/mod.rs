@@ -19,6 +19,7 @@ pub mod checkpoint;
 mod column;
 mod config;
 mod core;
+pub mod dump;
 mod epochs;
 mod error;
 mod files;
