@@ -199,7 +199,8 @@ fn identity(target: &Arc<dyn FlushTarget>) -> usize {
 }
 
 impl Flusher {
-    /// Starts the threads.
+    /// Starts the threads. With none, nothing is flushed until [`Self::flush_waiting`] is called:
+    /// a simulation or a test then decides when a flush happens.
     ///
     /// # Errors
     /// When the system refuses a thread.
@@ -208,7 +209,7 @@ impl Flusher {
         let queue = Mutex::default();
         let work = Arc::new(Work { disk, data_dir, queue, more: Condvar::new() });
         let flusher = Self(Arc::new(Handle(Arc::clone(&work))));
-        for _ in 0..threads.max(1) {
+        for _ in 0..threads {
             let work = Arc::clone(&work);
             spawn::thread("flusher", move || work.serve())?;
         }
@@ -236,6 +237,21 @@ impl Flusher {
     }
 }
 
+impl Flusher {
+    /// Flushes, on the calling thread, everything that was asked for by now.
+    pub fn flush_waiting(&self) {
+        let work = &self.0.0;
+        let asked = work.queue().waiting.len();
+        for _ in 0..asked {
+            // Another thread may have taken the rest.
+            if work.queue().waiting.is_empty() {
+                return;
+            }
+            work.serve_once();
+        }
+    }
+}
+
 impl Work {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         // Targets run without this lock, so a panic never leaves it half done.
@@ -243,19 +259,24 @@ impl Work {
     }
 
     fn serve(&self) {
-        while let Some((targets, all)) = self.take() {
-            let flushed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                if all {
-                    self.flush_together(&targets);
-                } else {
-                    flush_each(&targets);
-                }
-            }));
-            if let Err(panic) = flushed {
-                spawn::count_panic("flusher", panic.as_ref());
+        while self.serve_once() {}
+    }
+
+    /// Takes and flushes the next targets; false when the flusher was stopped.
+    fn serve_once(&self) -> bool {
+        let Some((targets, all)) = self.take() else { return false };
+        let flushed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            if all {
+                self.flush_together(&targets);
+            } else {
+                flush_each(&targets);
             }
-            self.put_back(targets, all);
+        }));
+        if let Err(panic) = flushed {
+            spawn::count_panic("flusher", panic.as_ref());
         }
+        self.put_back(targets, all);
+        true
     }
 
     /// The next targets, and whether one sync of the file system is to serve them all.

@@ -25,8 +25,9 @@ use std::sync::Arc;
 const META_PROPERTIES: &str = "meta.properties";
 const LOCK: &str = "lock";
 const INITIALISING: &str = "initialising";
-/// What a new node may find in its directory: its own beginnings, and what `mkfs` leaves.
-const HARMLESS: [&str; 4] = [LOCK, INITIALISING, KEPT_SETTINGS_FILE, "lost+found"];
+const METADATA: &str = "metadata";
+/// What a new node may find in its directory: its own lock, and what `mkfs` leaves.
+const HARMLESS: [&str; 2] = [LOCK, "lost+found"];
 
 /// A data directory that this process holds.
 #[derive(Debug)]
@@ -74,24 +75,34 @@ impl DataDir {
     fn initialise(config: &NodeConfig, disk: &Arc<dyn Disk>) -> Result<MetaProperties, Error> {
         let root = &config.data_dir;
         let unusable = |error: io::Error| Error::DirNotUsable { dir: root.clone(), error };
-        if let Some(found) = read_identity(disk, root)? {
+        if disk.exists(&root.join(INITIALISING)).map_err(unusable)? {
+            // An init that did not come to its end: that node never served, and held nothing.
+            let metadata = root.join(METADATA);
+            if disk.exists(&metadata).map_err(unusable)? {
+                disk.remove_dir_all(&metadata).map_err(unusable)?;
+            }
+        } else if let Some(found) = read_identity(disk, root)? {
             return Err(Error::AlreadyInitialised {
                 dir: root.clone(),
                 node_id: found.node_id.to_string(),
                 cluster_id: found.cluster_id.to_string(),
             });
-        }
-        let entries = disk.list(root).map_err(unusable)?;
-        if let Some(entry) = entries.iter().find(|entry| !HARMLESS.contains(&entry.name.as_str())) {
-            return Err(Error::NotEmpty { dir: root.clone(), found: entry.name.clone() });
+        } else {
+            let entries = disk.list(root).map_err(unusable)?;
+            let foreign =
+                entries.into_iter().find(|entry| !HARMLESS.contains(&entry.name.as_str()));
+            if let Some(entry) = foreign {
+                return Err(Error::NotEmpty { dir: root.clone(), found: entry.name });
+            }
         }
         let identity = MetaProperties {
             node_id: config.node_id.unwrap_or(NODE_ID_DEFAULT),
             cluster_id: ClusterId(rng::id_bytes()),
             directory_id: DirectoryId(rng::id_bytes()),
         };
-        // The mark comes first: a node that was interrupted here starts as a new one.
+        // The mark comes first: an init that is interrupted from here on can be done again.
         write_small(disk, &root.join(INITIALISING), b"").map_err(unusable)?;
+        disk.sync_dir(root).map_err(unusable)?;
         write_small(disk, &root.join(KEPT_SETTINGS_FILE), config.kept_settings().as_bytes())
             .map_err(unusable)?;
         disk.sync_dir(root).map_err(unusable)?;
@@ -148,12 +159,12 @@ impl DataDir {
 
     /// Where the Raft log is.
     pub(super) fn raft_dir(&self) -> PathBuf {
-        self.root.join("metadata").join("raft")
+        self.root.join(METADATA).join("raft")
     }
 
     /// Where the applied metadata is.
     pub(super) fn state_dir(&self) -> PathBuf {
-        self.root.join("metadata").join("state")
+        self.root.join(METADATA).join("state")
     }
 }
 

@@ -288,7 +288,18 @@ impl Inner {
 
 impl FlushTarget for Partition {
     fn start_flush(&self) -> Option<FlushJob> {
-        self.lock().log.as_mut()?.start_flush()
+        let aftermath = {
+            let mut inner = self.lock();
+            let log = inner.log.as_mut()?;
+            if let Some(job) = log.start_flush() {
+                return Some(job);
+            }
+            // Nothing to flush, or the log found that it cannot be flushed at all.
+            let reason = log.failure()?.to_owned();
+            inner.fail(&reason)
+        };
+        self.finish(aftermath);
+        None
     }
 
     fn finish_flush(&self, job: FlushJob, result: io::Result<()>) {

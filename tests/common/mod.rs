@@ -33,13 +33,6 @@ pub fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// Now, in milliseconds since 1970 UTC, as the clients that are not ours see it.
-#[expect(clippy::disallowed_methods, reason = "the clients of others take the machine's time too")]
-pub fn now_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    i64::try_from(since.expect("after 1970").as_millis()).expect("in range")
-}
-
 /// A fresh directory below `target/`, removed with its owner unless a test is failing.
 pub fn scratch(name: &str) -> tempfile::TempDir {
     let below = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
@@ -102,6 +95,14 @@ impl Node {
         let any = "127.0.0.1:0";
         let (child, ready) = launch("init", &data, [any, any, any], &extra, &log);
         Self { child, ready, data, log, extra, scratch: Some(scratch) }
+    }
+
+    /// `purlin node init` in a directory of the caller's, on free ports.
+    pub fn init_in(data: &Path) -> Self {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let any = "127.0.0.1:0";
+        let (child, ready) = launch("init", data, [any, any, any], &[], &log);
+        Self { child, ready, data: data.to_owned(), log, extra: Vec::new(), scratch: None }
     }
 
     /// What the node said when it became ready.
