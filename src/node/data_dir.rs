@@ -68,8 +68,24 @@ impl DataDir {
         if !initialising && !dir.disk.exists(&dir.raft_dir()).map_err(unusable)? {
             return Err(Error::NoMetadata { dir: root });
         }
-        dir.disk.create_dir_all(&dir.logs_dir()).map_err(unusable)?;
+        dir.make_lasting().map_err(unusable)?;
         Ok(dir)
+    }
+
+    /// Makes the directories that others rely on, and their names durable: also those that an
+    /// earlier process made and was killed before it synced them.
+    fn make_lasting(&self) -> io::Result<()> {
+        let logs = self.logs_dir();
+        self.disk.create_dir_all(&logs)?;
+        self.disk.sync_dir(&logs)?;
+        self.disk.sync_dir(&self.root)?;
+        // A relative path of one part lies in the working directory.
+        let parent = self.root.parent().filter(|parent| !parent.as_os_str().is_empty());
+        match self.disk.sync_dir(parent.unwrap_or(Path::new("."))) {
+            // A directory that others own: whoever made ours in it has to care for its name.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            other => other,
+        }
     }
 
     fn initialise(config: &NodeConfig, disk: &Arc<dyn Disk>) -> Result<MetaProperties, Error> {

@@ -128,6 +128,9 @@ fn open(
 impl World {
     fn new(seed: u64) -> Self {
         let disk = MemoryDisk::new();
+        // The node makes the data directory and its name durable before it opens a partition.
+        disk.create_dir_all(Path::new("/d")).expect("made");
+        disk.sync_dir(Path::new("/")).expect("synced");
         let flusher = flusher(&disk);
         let partition = open(&disk, &flusher, None).expect("an empty disk opens");
         let runtime =
@@ -306,9 +309,13 @@ impl World {
         // Acknowledged ones must be remembered, unless their records are gone.
         for (producer, (sent, base)) in &self.last_of_producer {
             if *base >= self.log_start {
-                assert!(self.next_sequence.contains_key(producer), "producer {producer} forgotten");
+                assert!(
+                    self.next_sequence.contains_key(producer),
+                    "producer {producer} is forgotten, though its batch {:?} is at {base}: {:?}",
+                    sent.values,
+                    self.partition.offsets()
+                );
             }
-            let _ = sent;
         }
         self.last_of_producer.retain(|_, (_, base)| *base >= self.log_start);
     }
