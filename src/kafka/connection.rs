@@ -162,7 +162,10 @@ async fn read_requests(
             Outcome::Answer(answer) => QueuedOutcome::Answer(answer),
             Outcome::Later(future) => QueuedOutcome::Later(future),
             Outcome::Nothing => continue,
-            Outcome::Close(why) => return why,
+            Outcome::Close(why) => {
+                tracing::info!(why, "closing a client connection");
+                return why;
+            }
         };
         // Until there is room for the answer, no further request is read.
         let response = match &outcome {

@@ -173,10 +173,10 @@ pub(super) async fn until_served(context: &Context, names: &[String], deadline: 
     for name in names {
         let Some(topic) = image.topic_by_name(name) else { continue };
         for (index, state) in topic.partitions() {
-            if state.leader == Some(context.node_id) {
-                if let Some(held) = context.partitions.wait_for(topic.id, index, deadline).await {
-                    until_led(&held, deadline).await;
-                }
+            if state.leader == Some(context.node_id)
+                && let Some(held) = context.partitions.wait_for(topic.id, index, deadline).await
+            {
+                until_led(&held, deadline).await;
             }
         }
     }
