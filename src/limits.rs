@@ -108,6 +108,39 @@ pub const CONFIG_VALUE_BYTES_MAX: usize = 16 * 1024;
 /// Finalized features.
 pub const FEATURES_MAX: usize = 1_000;
 
+/// Bytes of one command in the Raft log.
+pub const METADATA_ENTRY_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Proposals of this node that may wait for their answers at once.
+pub const METADATA_PROPOSALS_MAX: usize = 256;
+
+/// How long a proposal waits for its answer, in milliseconds.
+pub const METADATA_PROPOSAL_TIMEOUT_MS: u64 = 30_000;
+
+/// Writes that may wait for the Raft log's thread.
+pub const METADATA_LOG_QUEUE_MAX: usize = 64;
+
+/// Applied batches that may wait for the state store's thread.
+pub const METADATA_STORE_QUEUE_MAX: usize = 64;
+
+/// Bytes that the state store may cache.
+pub const METADATA_STORE_CACHE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Raft entries between two snapshots.
+pub const METADATA_SNAPSHOT_ENTRIES: u64 = 4_096;
+
+/// Raft entries that stay in the log behind a snapshot, for members that lag a little.
+pub const METADATA_ENTRIES_KEPT: u64 = 1_024;
+
+/// Snapshots that are kept.
+pub const METADATA_SNAPSHOTS_KEPT: usize = 3;
+
+/// Bytes of the largest snapshot.
+pub const METADATA_SNAPSHOT_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
+/// Bytes of Raft entries that are read at once.
+pub const METADATA_READ_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// Producer ids that a broker takes at a time (Kafka's own block).
 pub const PRODUCER_ID_BLOCK: i32 = 1_000;
 
@@ -302,3 +335,7 @@ const _: () = assert!((BATCH_BYTES_MAX_DEFAULT as usize) < FETCH_BYTES_MAX);
 const _: () = assert!(FETCH_BYTES_MAX < CLIENT_RESPONSE_BYTES_MAX);
 const _: () = assert!(CLIENT_PARTITION_IN_FLIGHT_MAX < CLIENT_IN_FLIGHT_MAX);
 const _: () = assert!(CLIENT_REQUEST_BYTES_MAX < REQUEST_BYTES_MAX);
+const _: () = assert!(PARTITIONS_PER_TOPIC_MAX <= PARTITIONS_MAX);
+const _: () = assert!(METADATA_ENTRIES_KEPT < METADATA_SNAPSHOT_ENTRIES);
+const _: () = assert!(METADATA_SNAPSHOTS_KEPT >= 2);
+const _: () = assert!(CONTROL_REQUEST_BYTES_MAX <= METADATA_ENTRY_BYTES_MAX / 4);

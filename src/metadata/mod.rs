@@ -12,10 +12,13 @@
 
 mod handle;
 mod image;
+mod publisher;
+mod raft;
 pub mod state;
 
-pub use handle::{Handle, Status, Subscription};
+pub use handle::{Handle, Status, start};
 pub use image::Image;
+pub use publisher::Subscription;
 pub use state::{Command, Delta, Response};
 
 use crate::env::clock::Clock;
@@ -66,7 +69,8 @@ pub enum Error {
 pub struct MetadataOptions {
     /// Where the Raft log, votes and snapshots go.
     pub disk: Arc<dyn Disk>,
-    /// Directory on that disk.
+    /// Directory on that disk; made if it is missing. The one above it is the caller's to make,
+    /// durably.
     pub dir: PathBuf,
     /// Directory for the state store, on the machine's own file system whatever `disk` is: the
     /// store can be rebuilt at any time.
@@ -81,14 +85,4 @@ pub struct MetadataOptions {
     pub bootstrap: bool,
     /// Wall-clock time, for the log's timestamps.
     pub clock: Arc<dyn Clock>,
-}
-
-/// Starts this node's part of the group on the current runtime. In a group of one it returns once
-/// the node is its controller, with everything that was ever acknowledged applied.
-///
-/// # Errors
-/// [`Error::Failed`] when what is on disk can't be read, or belongs to another cluster.
-pub async fn start(options: MetadataOptions) -> Result<Handle, Error> {
-    let _ = options;
-    todo!()
 }

@@ -12,6 +12,7 @@
 //! command.
 
 mod brokers;
+pub mod codec;
 mod command;
 pub mod configs;
 mod delta;
@@ -21,6 +22,7 @@ mod model;
 mod partitions;
 mod placement;
 mod producer_ids;
+pub mod record;
 mod response;
 mod topics;
 
@@ -67,4 +69,4 @@ pub fn apply(state: &mut State, index: u64, command: Command, delta: &mut Delta)
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,3 +1,5 @@
+//! Registration, fencing, elections, producer ids and features.
+
 use super::*;
 
 #[test]

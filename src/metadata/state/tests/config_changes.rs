@@ -1,8 +1,10 @@
-use super::*;
-use crate::metadata::state::configs::{
+//! Changing and describing configs.
+
+use super::super::configs::{
     BROKER_CONFIGS, ConfigLayers, ConfigResource, ConfigSource, StaticConfigs, TOPIC_CONFIGS,
     TopicConfig,
 };
+use super::*;
 use crate::types::TopicName;
 
 fn topic(name: &str) -> ConfigResource {

@@ -3,7 +3,7 @@
 use super::*;
 use std::collections::BTreeSet;
 
-pub(in crate::metadata) fn check(state: &State) {
+pub(crate) fn check(state: &State) {
     let mut partitions = 0;
     for topic in state.topics() {
         assert_eq!(state.topic_by_id(topic.id), Some(topic), "id and name map to each other");

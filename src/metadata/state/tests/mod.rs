@@ -3,6 +3,7 @@
 mod brokers;
 mod config_changes;
 mod invariants;
+mod records;
 mod topics;
 
 use super::*;
@@ -10,17 +11,17 @@ use crate::types::{BrokerEpoch, IncarnationId, NodeId, PartitionIndex, Timestamp
 
 /// A cluster's metadata, with short words for commands.
 #[derive(Debug, Default)]
-pub(in crate::metadata) struct Script {
-    pub(in crate::metadata) state: State,
-    pub(in crate::metadata) index: u64,
+pub(crate) struct Script {
+    pub(crate) state: State,
+    pub(crate) index: u64,
     /// What changed with the last command.
-    pub(in crate::metadata) delta: Delta,
+    pub(crate) delta: Delta,
     ids: u8,
 }
 
 impl Script {
     /// Active brokers 1 to `count`.
-    pub(in crate::metadata) fn with_brokers(count: i32) -> Self {
+    pub(crate) fn with_brokers(count: i32) -> Self {
         let mut script = Self::default();
         for id in 1..=count {
             script.start_broker(id, 1, true);
@@ -28,7 +29,7 @@ impl Script {
         script
     }
 
-    pub(in crate::metadata) fn apply(&mut self, command: Command) -> Response {
+    pub(crate) fn apply(&mut self, command: Command) -> Response {
         self.delta = Delta::default();
         self.index += 1;
         let response = apply(&mut self.state, self.index, command, &mut self.delta);
@@ -68,12 +69,7 @@ impl Script {
         self.change(id, true, false).expect("fences");
     }
 
-    pub(in crate::metadata) fn new_topic(
-        &mut self,
-        name: &str,
-        partitions: i32,
-        factor: i16,
-    ) -> NewTopic {
+    pub(crate) fn new_topic(&mut self, name: &str, partitions: i32, factor: i16) -> NewTopic {
         self.ids += 1;
         NewTopic {
             name: name.to_owned(),
@@ -139,7 +135,7 @@ impl Script {
     }
 }
 
-pub(in crate::metadata) fn registration(id: i32, incarnation: u8, clean: bool) -> RegisterBroker {
+pub(crate) fn registration(id: i32, incarnation: u8, clean: bool) -> RegisterBroker {
     RegisterBroker {
         node_id: NodeId(id),
         incarnation: IncarnationId([incarnation; 16]),
@@ -158,10 +154,7 @@ pub(in crate::metadata) fn registration(id: i32, incarnation: u8, clean: bool) -
     }
 }
 
-pub(in crate::metadata) fn create_topics(
-    topics: Vec<NewTopic>,
-    validate_only: bool,
-) -> CreateTopics {
+pub(crate) fn create_topics(topics: Vec<NewTopic>, validate_only: bool) -> CreateTopics {
     CreateTopics {
         topics,
         partitions_default: 4,

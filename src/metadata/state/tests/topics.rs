@@ -1,3 +1,5 @@
+//! Creating and deleting topics, and adding partitions.
+
 use super::*;
 use RefusalKind::{
     InvalidConfig, InvalidPartitions, InvalidReplicaAssignment, InvalidReplicationFactor,

@@ -1,0 +1,273 @@
+//! The Raft group's shell: openraft on our log, votes, snapshots and state store.
+//!
+//! What is where, under the directory of the group:
+//!
+//! ```text
+//! vote, purged, flushed   small checked files (`vote`)
+//! log/                    the Raft log, in the same engine as partitions (`log_store`)
+//! snapshots/              the applied state at some entries (`snapshots`)
+//! ```
+//!
+//! and, in a directory of its own, the state store (`store`), which can go at any time.
+//!
+//! Invariants: votes and entries are durable before they are answered; whatever state a start
+//! begins with is proven to be on the log's own history; a member that has lost what it had
+//! promised to keep does not start.
+
+mod checked_file;
+mod entry;
+mod log_store;
+mod machine;
+mod network;
+mod snapshots;
+mod store;
+mod types;
+mod vote;
+mod writer;
+
+pub(super) use types::{Peer, Raft, node_id, raft_id};
+
+use super::MetadataOptions;
+use super::publisher::Publisher;
+use crate::env::disk::Disk;
+use crate::limits::{METADATA_ENTRIES_KEPT, METADATA_SNAPSHOT_ENTRIES};
+use checked_file::FileError;
+use log_store::{LogStore, Opened};
+use machine::Machine;
+use network::Network;
+use openraft::SnapshotPolicy;
+use snapshots::Snapshots;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use store::{Applied, OpenStore, Owner, StoreWriter};
+use types::SnapshotMeta;
+
+/// Directory of the snapshots, inside the group's.
+const SNAPSHOT_DIR: &str = "snapshots";
+
+/// Heartbeats of the group's leader, in milliseconds.
+const HEARTBEAT_MS: u64 = 100;
+/// A follower that hears nothing for this long stands for election (at random between the two).
+const ELECTION_MS_MIN: u64 = 1_000;
+const ELECTION_MS_MAX: u64 = 2_000;
+/// How long one piece of a snapshot may take to be taken.
+const SNAPSHOT_TIMEOUT_MS: u64 = 30_000;
+
+/// Why a member can't be opened. In every case it must not go on.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// The disk refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// Something that was durable is gone or changed.
+    #[error(
+        "{0}. The metadata of this node can't be trusted any more: restore its directory, or take \
+         the node out of the cluster and join again under a new id"
+    )]
+    Damaged(String),
+}
+
+impl Error {
+    fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
+    }
+
+    fn file(name: &str, error: FileError) -> Self {
+        match error {
+            FileError::Io(source) => Self::Io { path: name.into(), source },
+            FileError::Damaged(what) => Self::Damaged(format!("the {name} is damaged: {what}")),
+        }
+    }
+}
+
+/// The opened parts of one member, ready to be given to the engine.
+#[derive(Debug)]
+pub(super) struct Member {
+    log: LogStore,
+    machine: Machine,
+    threads: Threads,
+}
+
+/// The threads behind one member: the log's writer and the store's.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Threads(Arc<Mutex<Vec<JoinHandle<()>>>>);
+
+impl Threads {
+    fn add(&self, thread: JoinHandle<()>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+    }
+
+    /// Waits until they have ended. They do once the engine, which holds their other ends, is gone.
+    pub(super) fn join(&self) {
+        let threads = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            // A panic in it was caught and counted where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Opens what is on disk. Reads and checks everything; takes as long as that takes.
+pub(super) fn open(options: &MetadataOptions, publisher: Arc<Publisher>) -> Result<Member, Error> {
+    let dir = &options.dir;
+    make_dir(&*options.disk, dir)?;
+    let snapshot_dir = dir.join(SNAPSHOT_DIR);
+    make_dir(&*options.disk, &snapshot_dir)?;
+    let opened = Snapshots::open(Arc::clone(&options.disk), snapshot_dir.clone());
+    let (snapshots, newest) = opened.map_err(Error::io(&snapshot_dir))?;
+    let snapshots = Arc::new(snapshots);
+    let (log, ends, log_thread) = LogStore::open(
+        Arc::clone(&options.disk),
+        dir.clone(),
+        Arc::clone(&options.clock),
+        Arc::clone(&snapshots),
+    )?;
+    let threads = Threads::default();
+    threads.add(log_thread);
+    let owner = Owner { cluster_id: options.cluster_id, node_id: options.node_id };
+    let store = store::open(&options.state_dir, owner);
+    let start = choose(&log, ends, newest, store.as_ref(), owner)?;
+    let (writer, thread) = match store {
+        Some(store) => {
+            let reset = (store.applied.as_ref() != Some(&start)).then(|| start.clone());
+            OpenStore::start(store, reset)
+        }
+        None => (StoreWriter::none(), None),
+    };
+    thread.into_iter().for_each(|thread| threads.add(thread));
+    let machine = Machine::new(options.cluster_id, start, publisher, snapshots, writer);
+    Ok(Member { log, machine, threads })
+}
+
+/// Makes a directory whose name survives a power cut, if its parent's name does.
+fn make_dir(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
+    disk.create_dir_all(dir).map_err(Error::io(dir))?;
+    match dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => {
+            disk.sync_dir(parent).map_err(Error::io(parent))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The state to begin with: the store's if it is on the log's history, else the newest snapshot's,
+/// else none, if the log goes back to its beginning.
+fn choose(
+    log: &LogStore,
+    ends: Opened,
+    newest: Option<(SnapshotMeta, Vec<u8>)>,
+    store: Option<&OpenStore>,
+    owner: Owner,
+) -> Result<Applied, Error> {
+    let from_snapshot = match newest {
+        None => Applied::default(),
+        Some((meta, payload)) => {
+            let state = snapshots::decode(owner.cluster_id, &payload)
+                .map_err(|what| Error::Damaged(format!("the newest snapshot: {what}")))?;
+            Applied { last: meta.last_log_id, membership: meta.last_membership, state }
+        }
+    };
+    if let Some(applied) = store.and_then(|store| store.applied.as_ref()) {
+        match fit(log, ends, applied, &from_snapshot)? {
+            Fit::OnTheLog => return Ok(applied.clone()),
+            Fit::Elsewhere => tracing::warn!(
+                store = ?applied.last,
+                log = ?ends.last,
+                "the metadata state store does not fit the log; rebuilding it"
+            ),
+        }
+    }
+    if from_snapshot.last < ends.purged {
+        return Err(Error::Damaged(format!(
+            "the log begins behind entry {:?}, but no whole snapshot reaches that far",
+            ends.purged
+        )));
+    }
+    Ok(from_snapshot)
+}
+
+/// Whether a stored state lies on the log's history.
+enum Fit {
+    OnTheLog,
+    Elsewhere,
+}
+
+fn fit(log: &LogStore, ends: Opened, stored: &Applied, snapshot: &Applied) -> Result<Fit, Error> {
+    if stored.last < ends.purged || stored.last < snapshot.last {
+        // Too old to be replayed from, or older than what is there anyway.
+        return Ok(Fit::Elsewhere);
+    }
+    if stored.last == ends.purged || stored.last == snapshot.last {
+        return Ok(Fit::OnTheLog);
+    }
+    let Some(last) = stored.last else { return Ok(Fit::OnTheLog) };
+    let end = ends.last.map_or(0, |log_id| log_id.index + 1);
+    if last.index >= end {
+        if ends.was_cut {
+            // Applied means committed, and committed means durable in the log: it was there.
+            return Err(Error::Damaged(format!(
+                "entries up to {last} were applied, but the log now ends at {end}, with damaged \
+                 bytes behind"
+            )));
+        }
+        return Ok(Fit::Elsewhere);
+    }
+    let there = log.entry(last.index).map_err(|error| Error::Damaged(error.to_string()))?;
+    Ok(if there.is_some_and(|entry| entry.log_id == last) { Fit::OnTheLog } else { Fit::Elsewhere })
+}
+
+/// What stays in our hands when the engine has the parts.
+pub(super) struct Running {
+    /// The engine.
+    pub(super) raft: Raft,
+    log: LogStore,
+    machine: Machine,
+    /// The threads behind it.
+    pub(super) threads: Threads,
+}
+
+impl Member {
+    /// Gives the parts to the engine, and starts it on the current runtime.
+    pub(super) async fn run(self, node: u64) -> Result<Running, String> {
+        let config = openraft::Config {
+            cluster_name: "metadata".to_owned(),
+            heartbeat_interval: HEARTBEAT_MS,
+            election_timeout_min: ELECTION_MS_MIN,
+            election_timeout_max: ELECTION_MS_MAX,
+            install_snapshot_timeout: SNAPSHOT_TIMEOUT_MS,
+            snapshot_policy: SnapshotPolicy::LogsSinceLast(METADATA_SNAPSHOT_ENTRIES),
+            max_in_snapshot_log_to_keep: METADATA_ENTRIES_KEPT,
+            purge_batch_size: 256,
+            ..openraft::Config::default()
+        };
+        let config = Arc::new(config.validate().map_err(|error| error.to_string())?);
+        let Self { log, machine, threads } = self;
+        let raft = Raft::new(node, config, Network, log.clone(), machine.clone()).await;
+        let raft = raft.map_err(|error| error.to_string())?;
+        Ok(Running { raft, log, machine, threads })
+    }
+}
+
+impl Running {
+    /// The number of the last entry in the log here, whether committed or not.
+    pub(super) fn last_log_index(&self) -> Option<u64> {
+        self.log.last_index()
+    }
+
+    /// Writes down what makes the next start quick.
+    pub(super) async fn checkpoint(&self) -> io::Result<()> {
+        self.machine.flush_store().await;
+        self.log.checkpoint().await
+    }
+}
+
+#[cfg(test)]
+mod tests;
