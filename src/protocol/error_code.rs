@@ -3,12 +3,13 @@
 use std::fmt;
 
 macro_rules! error_codes {
-    ($($variant:ident = $code:literal, $name:literal, $retriable:literal, $message:literal;)*) => {
+    ($($(#[$meta:meta])* $variant:ident = $code:literal, $name:literal, $retriable:literal, $message:literal;)*) => {
         /// An error code of the protocol. A code that this list does not have is kept as it is.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
         pub enum ErrorCode {
             $(
                 #[doc = $message]
+                $(#[$meta])*
                 $variant,
             )*
             /// A code that is not in the list; never one of those above.
@@ -71,6 +72,7 @@ macro_rules! error_codes {
 error_codes! {
     UnknownServerError = -1, "UNKNOWN_SERVER_ERROR", false,
         "the server failed in a way it did not expect";
+    #[default]
     None = 0, "NONE", false,
         "no error";
     OffsetOutOfRange = 1, "OFFSET_OUT_OF_RANGE", false,
@@ -339,12 +341,6 @@ error_codes! {
         "the streams topology epoch is old";
     ShareSessionLimitReached = 133, "SHARE_SESSION_LIMIT_REACHED", true,
         "no more share sessions are possible";
-}
-
-impl Default for ErrorCode {
-    fn default() -> Self {
-        Self::None
-    }
 }
 
 impl ErrorCode {

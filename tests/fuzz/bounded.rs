@@ -17,7 +17,7 @@ impl Random {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -25,7 +25,7 @@ impl Random {
     }
 
     pub fn below(&mut self, end: usize) -> usize {
-        (self.next() >> 33) as usize % end.max(1)
+        (self.draw() >> 33) as usize % end.max(1)
     }
 
     /// Bytes: even ones, or such as lengths and counts are made of.
@@ -35,7 +35,7 @@ impl Random {
         let common = self.below(3);
         let mut byte = || match self.below(4) {
             choice if choice < common => COMMON[self.below(COMMON.len())],
-            _ => self.next() as u8,
+            _ => self.draw() as u8,
         };
         (0..length).map(|_| byte()).collect()
     }
@@ -110,7 +110,7 @@ fn built_batches_damaged() {
         let mut builder = BatchBuilder::new(codec);
         for _ in 0..random.below(20) {
             let (key, value) = (random.bytes(20), random.bytes(200));
-            builder.append(TimestampMs(random.next() as i64), Some(&key), Some(&value), &[]);
+            builder.append(TimestampMs(random.draw() as i64), Some(&key), Some(&value), &[]);
         }
         let damage = random.bytes(9);
         harness::mutate(&builder.build(), &damage).to_vec()

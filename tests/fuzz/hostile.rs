@@ -10,7 +10,7 @@ use purlin::protocol::header::decode_request;
 use purlin::protocol::messages::create_topics::CreateTopicsRequest;
 use purlin::protocol::messages::fetch::FetchRequest;
 use purlin::protocol::messages::metadata::{MetadataRequest, MetadataResponse};
-use purlin::protocol::messages::produce::ProduceRequest;
+use purlin::protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use purlin::protocol::records::{
     BatchBuilder, BatchError, Compression, codec, decode_records, scan_records,
 };
@@ -111,12 +111,10 @@ fn tagged_fields_without_end() {
 #[test]
 fn records_are_not_copied_in_either_direction() {
     let records = Bytes::from(vec![7u8; 4 << 20]);
-    let mut request = ProduceRequest::default();
-    let mut topic = purlin::protocol::messages::produce::TopicProduceData::default();
-    let mut partition = purlin::protocol::messages::produce::PartitionProduceData::default();
-    partition.records = Some(records.clone());
-    topic.partition_data.push(partition);
-    request.topic_data.push(topic);
+    let partition =
+        PartitionProduceData { records: Some(records.clone()), ..PartitionProduceData::default() };
+    let topic = TopicProduceData { partition_data: vec![partition], ..TopicProduceData::default() };
+    let request = ProduceRequest { topic_data: vec![topic], ..ProduceRequest::default() };
     let mut chunks = Vec::new();
     let peak = peak_bytes(|| {
         let mut writer = Writer::framed();

@@ -128,6 +128,49 @@ fn trap_1_versions_produce_from_v0() {
 }
 
 #[test]
+fn trap_1_versions_odd_maximum_and_raised_minimum() {
+    // The ranges of one real release (Kafka 4.3), as a set: clients guess a broker's release from
+    // them, and pick old versions without looking at our minimum.
+    use ApiKey as K;
+    let release = [
+        (K::Produce, 0, 13),
+        (K::Fetch, 4, 18),
+        (K::ListOffsets, 1, 11),
+        (K::Metadata, 0, 13),
+        (K::FindCoordinator, 0, 6),
+        (K::ApiVersions, 0, 4),
+        (K::CreateTopics, 2, 7),
+        (K::DeleteTopics, 1, 6),
+        (K::DeleteRecords, 0, 2),
+        (K::InitProducerId, 0, 5),
+        (K::OffsetForLeaderEpoch, 2, 4),
+        (K::DescribeConfigs, 1, 4),
+        (K::AlterConfigs, 0, 2),
+        (K::DescribeLogDirs, 1, 5),
+        (K::CreatePartitions, 0, 3),
+        (K::IncrementalAlterConfigs, 0, 1),
+        (K::DescribeCluster, 0, 2),
+        (K::DescribeProducers, 0, 0),
+        (K::DescribeTopicPartitions, 0, 0),
+    ];
+    let ours = SERVED.iter().map(|api| (api.key, api.advertised_min, *api.versions.end()));
+    assert_eq!(ours.collect::<Vec<_>>(), release);
+    // What kafkajs sends, whatever our minimum is.
+    for (key, version) in [
+        (K::Produce, 7),
+        (K::Fetch, 11),
+        (K::Metadata, 6),
+        (K::ListOffsets, 3),
+        (K::FindCoordinator, 2),
+        (K::CreateTopics, 3),
+        (K::InitProducerId, 1),
+    ] {
+        let api = SERVED.iter().find(|api| api.key == key).expect("served");
+        assert!(api.versions.contains(&version), "{key} {version}");
+    }
+}
+
+#[test]
 fn a_request_frame_has_its_length_in_front() {
     let request = ApiVersionsRequest {
         client_software_name: Str::from_static("purlin"),
