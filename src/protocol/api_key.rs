@@ -5,10 +5,12 @@ use std::fmt;
 macro_rules! api_keys {
     ($($name:ident = $key:literal;)*) => {
         /// Which API a request belongs to: all that Kafka 4.4 knows, served here or not.
-        #[allow(missing_docs, reason = "the variants are the names of Kafka's APIs")]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum ApiKey {
-            $($name,)*
+            $(
+                #[doc = concat!("Kafka's ", stringify!($name), ", number ", stringify!($key), ".")]
+                $name,
+            )*
         }
 
         impl ApiKey {
