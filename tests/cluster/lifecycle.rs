@@ -8,6 +8,7 @@ use common::{Node, binary, scratch};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 /// Runs the binary to its end, for starts that are to fail.
 fn purlin(arguments: &[&str]) -> Output {
@@ -27,6 +28,15 @@ fn refused(verb: &str, dir: &Path, more: &[&str]) -> (i32, String) {
     assert!(output.stdout.is_empty(), "no ready line from a start that fails");
     let code = output.status.code().expect("an exit code");
     (code, String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// Waits until the node's log has the text: it comes through a pipe of its own, a little later.
+fn says(node: &Node, text: &str) {
+    let patience = Instant::now();
+    while !node.log().contains(text) {
+        assert!(patience.elapsed() < Duration::from_secs(20), "no {text:?} in:\n{}", node.log());
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 fn entries(dir: &Path) -> Vec<String> {
@@ -71,10 +81,10 @@ fn a_node_is_made_once_and_started_again_as_itself() {
     for partition in ["orders-0", "orders-1", "orders-2"] {
         assert!(names.contains(&partition.to_owned()), "{names:?}");
     }
-    assert!(node.log().contains("clean_shutdown=true"), "{}", node.log());
+    says(&node, "clean_shutdown=true");
     node.kill_nine();
     node.restart();
-    assert!(node.log().contains("clean_shutdown=false"), "{}", node.log());
+    says(&node, "clean_shutdown=false");
     node.assert_alive();
 }
 
@@ -145,7 +155,7 @@ fn strays_are_set_aside_and_deleted_topics_stay_deleted() {
     let mut node = Node::init(&[]);
     topic(&node, "create", "kept", &[]);
     topic(&node, "create", "gone", &["--partitions", "2"]);
-    topic(&node, "delete", "gone", &["--yes"]);
+    topic(&node, "delete", "gone", &[]);
     assert!(node.terminate().success());
     let ghost = logs(&node).join("ghost-0");
     std::fs::create_dir(&ghost).expect("made");
@@ -160,7 +170,7 @@ fn strays_are_set_aside_and_deleted_topics_stay_deleted() {
     let names = entries(&logs(&node));
     let partitions: Vec<&String> = names.iter().filter(|name| name.contains("-0")).collect();
     assert_eq!(partitions, ["ghost-0.TVoLEP_uQQKAAAECAwQFBg.stray", "kept-0"]);
-    assert!(node.log().contains("set aside"), "{}", node.log());
+    says(&node, "set aside");
 }
 
 #[test]
@@ -168,7 +178,7 @@ fn a_topic_made_anew_under_an_old_name_is_empty_and_served() {
     let mut node = Node::init(&[]);
     for _ in 0..5 {
         topic(&node, "create", "again", &["--partitions", "2"]);
-        topic(&node, "delete", "again", &["--yes"]);
+        topic(&node, "delete", "again", &[]);
     }
     topic(&node, "create", "again", &["--partitions", "2"]);
     node.kill_nine();
@@ -208,10 +218,6 @@ fn an_advertised_address_that_leads_nowhere_is_said_at_the_start() {
         listener.local_addr().expect("bound").to_string()
     };
     let node = Node::init(&["--advertise", &unused]);
-    let patience = std::time::Instant::now();
-    while !node.log().contains("--advertise") {
-        assert!(patience.elapsed().as_secs() < 20, "no warning: {}", node.log());
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    says(&node, "--advertise");
     assert!(node.log().contains(&unused), "{}", node.log());
 }
