@@ -42,6 +42,20 @@ impl Epochs {
         self.entries.is_empty()
     }
 
+    /// Where the oldest epoch that is known begins.
+    pub(super) fn first_start(&self) -> Option<Offset> {
+        self.entries.first().map(|(_, start)| *start)
+    }
+
+    /// Adds the entries of `later`, which follow those that are here.
+    pub(super) fn continue_with(&mut self, later: &Self) {
+        let dirty = self.dirty;
+        for (epoch, start) in &later.entries {
+            self.assign(*epoch, *start);
+        }
+        self.dirty = dirty;
+    }
+
     pub(super) fn latest(&self) -> Option<LeaderEpoch> {
         self.entries.last().map(|(epoch, _)| *epoch)
     }

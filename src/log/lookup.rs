@@ -47,16 +47,15 @@ impl Log {
             if segment.base() >= upto || segment.size == 0 {
                 continue;
             }
-            let mut max = segment.max()?;
-            if max.offset >= upto || max.offset < self.start {
-                max = segment.max_before(upto)?;
+            let mut max = segment.max()?.timestamp;
+            if segment.base() < self.start {
+                // The largest may lie below the log start: look at what is left.
+                max = self.max_from_start(segment, upto)?;
+            } else if segment.max()?.offset >= upto {
+                max = segment.max_before(upto)?.timestamp;
             }
-            if max.offset < self.start {
-                // The largest lies below the log start: look at what is left.
-                max.timestamp = self.max_from_start(segment, upto)?;
-            }
-            if best.is_none_or(|(timestamp, _)| max.timestamp > timestamp) {
-                best = Some((max.timestamp, segment));
+            if best.is_none_or(|(timestamp, _)| max > timestamp) {
+                best = Some((max, segment));
             }
         }
         match best {

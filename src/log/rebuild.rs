@@ -46,14 +46,16 @@ impl Log {
         let first = self.segments.front().map_or(self.start, Segment::base);
         self.producers = Producers::default();
         let mut from = first;
-        for offset in self.snapshot_offsets()?.into_iter().rev() {
+        // What lies between an older one and the first segment is gone: the state would be wrong.
+        let usable = self.snapshot_offsets()?.into_iter().filter(|offset| *offset >= first);
+        for offset in usable.rev() {
             let path = path_of(&self.dir, offset, FileKind::Snapshot);
             let bytes = files::read_small(&*self.disk, &path)?.unwrap_or_default();
             if let Some(rows) = producers::decode(&bytes) {
                 for row in rows {
                     self.producers.restore(row, now);
                 }
-                from = offset.max(first);
+                from = offset;
                 break;
             }
             tracing::warn!(path = %path.display(), "a damaged producer snapshot is left out");
@@ -119,34 +121,47 @@ impl Log {
 
     /// A snapshot keeps one batch per producer. The others of each window lie shortly before it.
     fn fill_windows(&mut self, upto: Offset) -> Result<(), Error> {
-        if upto <= self.segments.front().map_or(upto, Segment::base) {
-            return Ok(());
-        }
-        let Some(segment) = self.segments.get(self.segment_at(upto.plus(-1))) else {
-            return Ok(());
-        };
-        let end = if upto >= segment.base() { position(segment, upto)? } else { None };
-        let end = end.unwrap_or(segment.size);
-        let reach = end.saturating_sub(limits::PRODUCER_WINDOW_SCAN_BYTES);
-        let mut start = 0;
-        if reach > 0 {
-            let entry = segment.positions.find(&segment.files, |entry| entry.position <= reach);
-            let fitting = entry.map(|entry| segment.scan_start(entry.offset));
-            start = fitting.transpose().map_err(segment.io())?.unwrap_or(0);
-        }
-        let file = segment.files.log().map_err(segment.io())?;
-        let mut scanner = Scanner::new(&*file, start, end);
-        let mut headers: Vec<BatchHeader> = Vec::new();
-        while let Step::Batch { header, .. } = scanner.step().map_err(segment.io())? {
-            if header.has_producer() && !header.is_control() {
-                headers.push(header);
+        let mut left = limits::PRODUCER_WINDOW_SCAN_BYTES;
+        let mut place = self.segments.partition_point(|segment| segment.base() < upto);
+        while left > 0 && place > 0 {
+            place -= 1;
+            let headers = match self.segments.get(place) {
+                Some(segment) => idempotent_before(segment, upto, &mut left)?,
+                None => Vec::new(),
+            };
+            for header in headers.iter().rev() {
+                self.producers.recall(header, header.max_timestamp);
             }
-        }
-        for header in headers.iter().rev() {
-            self.producers.recall(header, header.max_timestamp);
         }
         Ok(())
     }
+}
+
+/// The headers of the last idempotent batches of a segment that begin before an offset, from at
+/// most `left` bytes, which are used up.
+fn idempotent_before(
+    segment: &Segment,
+    upto: Offset,
+    left: &mut u64,
+) -> Result<Vec<BatchHeader>, Error> {
+    let end = position(segment, upto)?.unwrap_or(segment.size);
+    let reach = end.saturating_sub(*left);
+    let mut start = 0;
+    if reach > 0 {
+        let entry = segment.positions.find(&segment.files, |entry| entry.position <= reach);
+        let fitting = entry.map(|entry| segment.scan_start(entry.offset));
+        start = fitting.transpose().map_err(segment.io())?.unwrap_or(0);
+    }
+    *left = left.saturating_sub(end - start);
+    let file = segment.files.log().map_err(segment.io())?;
+    let mut scanner = Scanner::new(&*file, start, end);
+    let mut headers = Vec::new();
+    while let Step::Batch { header, .. } = scanner.step().map_err(segment.io())? {
+        if header.has_producer() && !header.is_control() {
+            headers.push(header);
+        }
+    }
+    Ok(headers)
 }
 
 /// Where the first batch at or behind an offset begins; `None` when there is none.

@@ -169,22 +169,28 @@ impl Log {
         let path = self.dir.join(epochs::FILE);
         let text = files::read_small(&*self.disk, &path)?.map(String::from_utf8);
         let parsed = text.and_then(Result::ok).and_then(|text| Epochs::parse(&text));
-        if let Some(parsed) = parsed.filter(|parsed| !parsed.is_empty()) {
-            self.epochs = parsed;
-            return Ok(());
-        }
-        // Missing, damaged, or of a log without batches: look at all of them.
+        // Missing, damaged, of a log without batches, or written when the log started later than
+        // it does after the crash: look at the batches in front of what it says.
+        let parsed = parsed.unwrap_or_default();
+        let known_from = parsed.first_start().unwrap_or(Offset(i64::MAX));
         let mut epochs = Epochs::default();
         for segment in &self.segments {
+            if segment.base() >= known_from {
+                break;
+            }
             let file = segment.files.log().map_err(segment.io())?;
             let mut scanner = Scanner::new(&*file, 0, segment.size);
             while let Step::Batch { header, .. } = scanner.step().map_err(segment.io())? {
+                if header.base_offset >= known_from {
+                    break;
+                }
                 epochs.assign(header.leader_epoch, header.base_offset);
             }
         }
         if !epochs.is_empty() {
             report.rebuilt_files += 1;
         }
+        epochs.continue_with(&parsed);
         self.epochs = epochs;
         Ok(())
     }

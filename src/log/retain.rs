@@ -128,6 +128,11 @@ impl Log {
             self.names_changed = true;
             removed.push(self.or_fail(gone)?);
         }
+        if let Some(first) = self.segments.front().map(Segment::base)
+            && !removed.is_empty()
+        {
+            self.remove_snapshots(|offset| offset < first)?;
+        }
         Ok(removed)
     }
 

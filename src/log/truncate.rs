@@ -36,7 +36,12 @@ impl Log {
         }
         self.moves.fetch_add(1, Ordering::AcqRel);
         let cut = self.cut_from(offset);
-        self.or_fail(cut)
+        self.or_fail(cut)?;
+        if self.end < self.start {
+            // The cut batch reached across the log start.
+            return self.reset_to(self.start);
+        }
+        Ok(())
     }
 
     fn cut_from(&mut self, offset: Offset) -> Result<(), Error> {
@@ -52,7 +57,7 @@ impl Log {
         }
         let found = self.segments.back().map(|last| last.locate(offset)).transpose()?.flatten();
         if let Some((position, header)) = found {
-            let end = header.base_offset;
+            let end = header.base_offset.min(offset);
             self.active().cut(position, end)?;
             self.end = end;
         } else {
