@@ -132,12 +132,8 @@ impl Log {
         bases.sort_unstable();
         let now = self.clock.now();
         let interval = u64::from(self.config.index_interval_bytes);
-        for (place, base) in bases.iter().enumerate() {
-            let segment = Segment::existing(&self.disk, &self.shared, &self.dir, *base, now)?;
-            if segment.size == 0 && place + 1 < bases.len() {
-                super::retain::remove_segment(&segment)?;
-                continue;
-            }
+        for base in bases {
+            let segment = Segment::existing(&self.disk, &self.shared, &self.dir, base, now)?;
             self.segments.push_back(segment);
         }
         for segment in &mut self.segments {

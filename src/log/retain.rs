@@ -64,7 +64,6 @@ impl Log {
 
     fn set_start(&mut self, start: Offset) {
         self.start = start;
-        self.flushed = self.flushed.max(start);
         self.epochs.truncate_from_start(start);
         self.tail.drop_before(start);
     }

@@ -102,6 +102,9 @@ impl Log {
     }
 
     fn drop_all(&mut self, offset: Offset) -> Result<(), Error> {
+        // First of all, or a crash in between could leave producers whose batches are gone.
+        self.remove_snapshots(|_| true)?;
+        self.disk.sync_dir(&self.dir).map_err(Error::io(&self.dir))?;
         let first = self.segments.front().map(Segment::base);
         if offset < self.end && first.is_some_and(|first| offset > first) {
             self.cut_from(offset)?;
@@ -126,7 +129,6 @@ impl Log {
             }
             self.segments.push_back(fresh);
         }
-        self.remove_snapshots(|_| true)?;
         self.unsynced_files.clear();
         self.names_changed = true;
         self.start = offset;

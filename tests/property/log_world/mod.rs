@@ -360,11 +360,13 @@ impl World {
         let span = self.end.since(self.start).min(12);
         let mut to = self.end.plus(-(self.rng.below(span as u64 + 1) as i64));
         // Batches go as a whole, and a gap at the end is not remembered by the files.
-        if let Some((base, batch)) = self.history.range(..to).next_back() {
-            let boundary = if batch.last >= to { *base } else { batch.last.next() };
+        let kept = self.history.values().rev().find(|batch| batch.last < to);
+        let first = self.history.keys().next().copied().unwrap_or(to);
+        let boundary = kept.map_or(first.min(to), |batch| batch.last.next());
+        if to < self.end {
             to = boundary.max(self.start);
         }
-        self.pending = Pending::Truncate(to);
+        self.pending = Pending::Truncate(boundary.min(to));
         if self.log().truncate_to(to).is_err() {
             return false;
         }
@@ -403,7 +405,6 @@ impl World {
         }
         self.start = self.start.max(to);
         assert_eq!(self.log().log_start_offset(), self.start);
-        self.promised = self.promised.max(self.start);
         true
     }
 
@@ -431,7 +432,6 @@ impl World {
         }
         assert!(start == self.start || start <= high_watermark);
         self.start = start;
-        self.promised = self.promised.max(start);
         result.is_ok()
     }
 
