@@ -6,7 +6,7 @@
 mod common;
 
 use common::data::Chance;
-use common::{Node, binary, rss_bytes, setting};
+use common::{Node, purlin, rss_bytes, setting};
 use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -59,7 +59,7 @@ impl Samples {
 }
 
 fn command(node: &Node, words: &[&str]) -> Command {
-    let mut command = Command::new(binary());
+    let mut command = purlin();
     command.args(words).args(["--bootstrap", node.bootstrap()]);
     command
 }

@@ -468,7 +468,7 @@ fn the_largest_files_and_functions_are_shown() {
                 .map(move |item| (item.lines, item.name, item.line, &source.name))
         })
         .collect();
-    functions.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+    functions.sort_unstable_by_key(|item| std::cmp::Reverse(item.0));
     println!("largest functions (aim: under 70 lines):");
     for (lines, function, line, name) in functions.iter().take(12) {
         println!("  {lines:6}  {function} ({name}:{line})");

@@ -33,6 +33,25 @@ pub fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
+/// Now, in milliseconds since 1970 UTC, as the clients that are not ours see it.
+#[expect(clippy::disallowed_methods, reason = "the clients of others take the machine's time too")]
+pub fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    i64::try_from(since.expect("after 1970").as_millis()).expect("in range")
+}
+
+/// The binary under test as a command, without the settings of the tests themselves: it takes an
+/// unknown `PURLIN_*` variable for a mistake.
+pub fn purlin() -> Command {
+    let mut command = Command::new(binary());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("PURLIN_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 /// A fresh directory below `target/`, removed with its owner unless a test is failing.
 pub fn scratch(name: &str) -> tempfile::TempDir {
     let below = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
@@ -201,7 +220,7 @@ fn launch(
     extra: &[String],
     log: &Arc<Mutex<Vec<String>>>,
 ) -> (Child, Ready) {
-    let mut child = Command::new(binary())
+    let mut child = purlin()
         .args(["node", how, "--data-dir"])
         .arg(data)
         .args(["--kafka", ports[0], "--rpc", ports[1], "--admin", ports[2]])

@@ -1,8 +1,7 @@
 //! Clients and tools that are not ours, against our port and over our files.
 //!
-//! `cargo test --test conformance` fetches kcat, Apache Kafka's jars, kafka-python and kafkajs (see
-//! `tests/common/tools.rs`), and fails by name where one can't be had. It is not part of plain
-//! `cargo test`, which needs nothing but a Rust and a C++ compiler.
+//! Fetches kcat, Apache Kafka's jars, kafka-python and kafkajs (see `tests/common/tools.rs`). What
+//! can't be had fails its own test, by name; the round goes on with the others, and fails too.
 //!
 //! `PURLIN_TEST_AGAINST=kafka` runs the same tests against an Apache Kafka broker started
 //! from the same jars: whatever fails there is a fault of the tests. `PURLIN_CONFORMANCE_RECORDS`
@@ -25,6 +24,30 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 fn alone() -> std::sync::MutexGuard<'static, ()> {
     // A test that failed while holding it says nothing about the next.
     ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn is_there(client: clients::Client) {
+    client.install().unwrap_or_else(|error| panic!("{} can't be had: {error}", client.name()));
+}
+
+#[test]
+fn kcat_can_be_had() {
+    is_there(clients::Client::Kcat);
+}
+
+#[test]
+fn apache_kafkas_java_tools_can_be_had() {
+    is_there(clients::Client::Java);
+}
+
+#[test]
+fn kafka_python_can_be_had() {
+    is_there(clients::Client::Python);
+}
+
+#[test]
+fn kafkajs_can_be_had() {
+    is_there(clients::Client::Node);
 }
 
 #[test]

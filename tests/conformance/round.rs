@@ -3,8 +3,7 @@
 use crate::clients::{CLIENTS, CODECS, Client, Setup, line_of, read_with_librdkafka};
 use crate::common::broker::Broker;
 use crate::common::data::{self, NONE, Record, index_of, show_headers};
-use crate::common::scratch;
-use crate::common::setting;
+use crate::common::{now_ms, scratch, setting};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -14,7 +13,7 @@ use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 use std::sync::Mutex;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 /// Partitions of each topic.
 const PARTITIONS: i32 = 2;
@@ -27,11 +26,6 @@ type Content = BTreeMap<i32, Vec<u64>>;
 
 fn topic_of(client: Client, codec: &str) -> String {
     format!("access-log.{}.{codec}", client.name())
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-    i64::try_from(since.as_millis()).expect("in range")
 }
 
 fn hash(line: &str) -> u64 {
@@ -79,8 +73,8 @@ fn create_topics(bootstrap: &str) {
 }
 
 /// Runs `work` for every client, some at a time; the complaints, by client.
-fn for_every_client(work: impl Fn(Client) -> Vec<String> + Sync) -> Vec<String> {
-    let waiting = Mutex::new(CLIENTS.to_vec());
+fn for_every(clients: &[Client], work: impl Fn(Client) -> Vec<String> + Sync) -> Vec<String> {
+    let waiting = Mutex::new(clients.to_vec());
     let complaints = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..CLIENTS_AT_ONCE {
@@ -215,8 +209,9 @@ pub fn every_client_reads_what_every_client_wrote(broker: &Broker) {
     let count = usize::try_from(setting("PURLIN_CONFORMANCE_RECORDS", 100_000)).expect("fits");
     let seed = setting("PURLIN_SEED", 20_261_122);
     println!("PURLIN_SEED={seed} PURLIN_CONFORMANCE_RECORDS={count}");
-    let absent: Vec<String> = CLIENTS.iter().filter_map(|client| client.install().err()).collect();
-    assert!(absent.is_empty(), "clients that can't be had:\n{}", absent.join("\n"));
+    let mut clients = CLIENTS.to_vec();
+    let mut absent = Vec::new();
+    clients.retain(|client| client.install().map_err(|error| absent.push(error)).is_ok());
 
     let folder = scratch("inputs-");
     let records = data::access_log(seed, count, now_ms());
@@ -227,7 +222,7 @@ pub fn every_client_reads_what_every_client_wrote(broker: &Broker) {
     eprintln!("writing {count} records in each of {CODECS:?}:");
     // Clocks of client and test are the same; a second of grace is for rounding.
     let from = now_ms() - 1000;
-    let failed = for_every_client(|client| {
+    let failed = for_every(&clients, |client| {
         let tell = |codec, error| format!("{} cannot write {codec}: {error}", client.name());
         let write = |codec| {
             client
@@ -241,7 +236,7 @@ pub fn every_client_reads_what_every_client_wrote(broker: &Broker) {
 
     eprintln!("comparing with what was sent (librdkafka):");
     let contents: Mutex<BTreeMap<String, Content>> = Mutex::new(BTreeMap::new());
-    let failed = for_every_client(|client| {
+    let failed = for_every(&clients, |client| {
         let mut faults = Vec::new();
         for codec in CODECS {
             match compare_with_input(&setup, client, codec, span) {
@@ -257,9 +252,9 @@ pub fn every_client_reads_what_every_client_wrote(broker: &Broker) {
     let contents = contents.into_inner().expect("whole");
 
     eprintln!("each reads its own and its neighbour's:");
-    let failed = for_every_client(|reader| {
-        let place = CLIENTS.iter().position(|client| *client == reader).expect("one of them");
-        let neighbour = CLIENTS[(place + 1) % CLIENTS.len()];
+    let failed = for_every(&clients, |reader| {
+        let place = clients.iter().position(|client| *client == reader).expect("one of them");
+        let neighbour = clients[(place + 1) % clients.len()];
         let mut faults = Vec::new();
         for topic in [reader, neighbour]
             .into_iter()
@@ -280,4 +275,57 @@ pub fn every_client_reads_what_every_client_wrote(broker: &Broker) {
     for (topic, content) in &contents {
         println!("{topic:32} {count} records  {:016x}", digest(content));
     }
+    assert!(absent.is_empty(), "the others agree, but some can't be had:\n{}", absent.join("\n"));
+}
+
+/// The comparisons themselves are checked: what they exist for, they have to see.
+#[test]
+fn the_comparisons_see_loss_repetition_change_and_disorder() {
+    let records = data::access_log(7, 300, 1_790_000_000_000);
+    let setup = Setup { bootstrap: "", records: &records, folder: Path::new("") };
+    let row = |record: &Record, timestamp: i64| {
+        let (key, value) = (record.key.as_deref(), record.value.as_deref());
+        data::canonical(0, 0, timestamp, key, &show_headers(&record.headers), value)
+    };
+    let compare = |line: &str, timestamp: i64, seen: &mut [bool]| {
+        compare_record(&setup, Client::Python, line, Some(timestamp), (0, 0), seen)
+    };
+    let mut seen = vec![false; records.len()];
+    for record in &records {
+        assert_eq!(
+            compare(&row(record, record.timestamp), record.timestamp, &mut seen),
+            Ok(record.index)
+        );
+    }
+    assert!(seen.iter().all(|seen| *seen));
+    let first = &records[0];
+    let good = row(first, first.timestamp);
+    assert!(compare(&good, first.timestamp, &mut seen).is_err(), "a repetition");
+    let fresh = || vec![false; records.len()];
+    assert!(compare(&good, first.timestamp + 1, &mut fresh()).is_err(), "another time");
+    assert!(
+        compare(&good.replace("HTTP/1.1", "HTTP/1.0"), first.timestamp, &mut fresh()).is_err(),
+        "another value"
+    );
+    let other =
+        Record { headers: vec![("site".to_owned(), "elsewhere".to_owned())], ..first.clone() };
+    assert!(
+        compare(&row(&other, first.timestamp), first.timestamp, &mut fresh()).is_err(),
+        "other headers"
+    );
+    let other = Record { key: None, ..first.clone() };
+    assert!(
+        compare(&row(&other, first.timestamp), first.timestamp, &mut fresh()).is_err(),
+        "no key"
+    );
+
+    let lines: Vec<String> = records.iter().map(|record| row(record, record.timestamp)).collect();
+    let reference = Content::from([(0, lines.iter().map(|line| hash(line)).collect())]);
+    let differ = |lines: &[String]| compare_with_reference(Client::Node, "t", lines, &reference);
+    assert_eq!(differ(&lines), None);
+    assert!(differ(&lines[..299]).is_some(), "a loss at the end");
+    assert!(differ(&lines[1..]).is_some(), "a loss at the start");
+    let mut swapped = lines.clone();
+    swapped.swap(10, 11);
+    assert!(differ(&swapped).is_some(), "disorder");
 }

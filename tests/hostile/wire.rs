@@ -101,9 +101,7 @@ fn put_varint(bytes: &mut Vec<u8>, value: i64) {
 }
 
 fn batch_of(attributes: i16, records: &[u8]) -> Vec<u8> {
-    let now =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
-    let now = i64::try_from(now.as_millis()).expect("in range");
+    let now = crate::common::now_ms();
     let mut checked = Vec::new();
     checked.extend(attributes.to_be_bytes());
     checked.extend(0_i32.to_be_bytes()); // last offset delta
