@@ -184,8 +184,9 @@ impl DataDir {
     }
 }
 
-/// Renames a directory to `NAME.MARK.SUFFIX` beside it, durably, and returns the new path. Long names
-/// are cut, as file systems allow 255 bytes.
+/// Renames a directory to `NAME.MARK.SUFFIX` beside it, and returns the new path. Long names are cut,
+/// as file systems allow 255 bytes. Durable once the caller synced the directory above: one sync
+/// serves many renames.
 pub(super) fn rename_aside(
     disk: &Arc<dyn Disk>,
     dir: &Path,
@@ -209,7 +210,6 @@ pub(super) fn rename_aside(
         aside = unused(round);
     }
     disk.rename(dir, &aside)?;
-    disk.sync_dir(parent)?;
     Ok(aside)
 }
 

@@ -109,6 +109,9 @@ impl Reconciler {
         // Names are free again before a new topic takes one of them.
         let doomed: Vec<PathBuf> =
             doomed.iter().filter_map(|partition| self.set_aside(partition)).collect();
+        if !doomed.is_empty() {
+            self.sync_names();
+        }
         let none = Remembered::default();
         spawn::in_parallel("open partition", PARTITION_OPENERS_MAX, openings, |opening| {
             self.open(image, &opening, &none);
@@ -242,6 +245,7 @@ impl Reconciler {
             Some(found) if found != topic.id => {
                 let aside = rename_aside(&self.disk, dir, &found.to_string(), STRAY)
                     .map_err(|error| error.to_string())?;
+                self.sync_names();
                 tracing::warn!(
                     dir = %dir.display(), aside = %aside.display(),
                     "the directory belongs to an older topic of this name; it was set aside"
@@ -284,6 +288,15 @@ impl Reconciler {
                 Err(error) => tracing::error!(%error, dir = %dir.display(), "cannot be set aside"),
             }
         }
+        self.sync_names();
+    }
+
+    /// Makes renames among the partitions' directories durable. When that fails, a crash may bring a
+    /// directory back under its old name; the next start then sets it aside.
+    fn sync_names(&self) {
+        if let Err(error) = self.disk.sync_dir(&self.logs_dir) {
+            tracing::error!(%error, dir = %self.logs_dir.display(), "cannot be synced");
+        }
     }
 
     /// Takes partitions of a topic out of the table, so that nobody finds them any more.
@@ -303,8 +316,7 @@ impl Reconciler {
         going
     }
 
-    /// Renames a deleted partition's directory, so that its name is free and a crash cannot bring
-    /// it back.
+    /// Renames a deleted partition's directory, so that its name is free.
     fn set_aside(&self, partition: &Partition) -> Option<PathBuf> {
         let dir = self.logs_dir.join(partition.topic_partition().to_string());
         match rename_aside(&self.disk, &dir, &partition.topic_id().to_string(), DELETED) {

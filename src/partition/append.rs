@@ -1,5 +1,6 @@
 //! Writing: append in request order, then wait for the high watermark.
 
+use super::waiters::WaiterKey;
 use super::{Aftermath, Error, Inner, Partition};
 use crate::log::{self, AppendError, Origin};
 use crate::replica::Input;
@@ -116,7 +117,7 @@ impl Partition {
 /// Forgets the waiter when its future is dropped or times out.
 struct Registration<'a> {
     partition: &'a Partition,
-    key: (Offset, u64),
+    key: WaiterKey,
 }
 
 impl Drop for Registration<'_> {

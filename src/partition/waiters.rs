@@ -27,10 +27,13 @@ impl Outcome {
     }
 }
 
+/// The high watermark that a produce needs, and a number that tells it from others.
+pub(super) type WaiterKey = (Offset, u64);
+
 /// Produces that wait, by the high watermark that they need.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
-    waiting: BTreeMap<(Offset, u64), oneshot::Sender<Outcome>>,
+    waiting: BTreeMap<WaiterKey, oneshot::Sender<Outcome>>,
     next_id: u64,
 }
 
@@ -39,7 +42,7 @@ impl Waiters {
     pub(super) fn add(
         &mut self,
         needed: Offset,
-    ) -> Option<((Offset, u64), oneshot::Receiver<Outcome>)> {
+    ) -> Option<(WaiterKey, oneshot::Receiver<Outcome>)> {
         if self.waiting.len() >= COMMIT_WAITERS_PER_PARTITION_MAX {
             return None;
         }
@@ -51,7 +54,7 @@ impl Waiters {
     }
 
     /// Forgets a waiter that gave up.
-    pub(super) fn remove(&mut self, key: (Offset, u64)) {
+    pub(super) fn remove(&mut self, key: WaiterKey) {
         self.waiting.remove(&key);
     }
 

@@ -62,10 +62,7 @@ async fn serve_connection(socket: TcpStream, service: ClusterServer) {
     }
     let framed = codec_framed(socket);
     let transport = tarpc::serde_transport::new(framed, Bincode::default());
-    let config = tarpc::server::Config {
-        pending_response_buffer: RPC_CALLS_PER_CONNECTION_MAX,
-        ..Default::default()
-    };
+    let config = tarpc::server::Config { pending_response_buffer: RPC_CALLS_PER_CONNECTION_MAX };
     let calls = BaseChannel::new(config, transport)
         .max_concurrent_requests(RPC_CALLS_PER_CONNECTION_MAX)
         .execute(service.serve());
