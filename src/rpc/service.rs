@@ -1,8 +1,5 @@
 //! The services, and what their calls carry.
 
-// The macro below makes public items that it leaves undocumented.
-#![allow(missing_docs, unreachable_pub)]
-
 use super::Payload;
 use crate::types::{ClusterId, IncarnationId, NodeId};
 use serde::{Deserialize, Serialize};
