@@ -133,6 +133,11 @@ impl OpenFiles {
         drop(closed);
     }
 
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.opened().files.len()
+    }
+
     /// Closes all files of a segment.
     pub(super) fn forget(&self, segment: u64) {
         let mut opened = self.opened();

@@ -82,6 +82,7 @@ impl Log {
         log.recover(&hints, &mut report)?;
         log.settle_start(&hints)?;
         log.active().load_for_writing()?;
+        log.remove_stray_snapshots()?;
         log.flush_now()?;
         log.flushed = log.end;
         if report.cut_bytes > 0 || report.removed_segments > 0 || report.damaged_batches > 0 {
@@ -330,6 +331,13 @@ impl Log {
             segment.files.distrust(&error.to_string());
         }
         Ok((end, cut))
+    }
+
+    /// Earlier stops left snapshots in the middle of segments; only the newest of them is of use.
+    fn remove_stray_snapshots(&self) -> Result<(), Error> {
+        let newest = self.snapshot_offsets()?.last().copied();
+        let bases: BTreeSet<Offset> = self.segments.iter().map(Segment::base).collect();
+        self.remove_snapshots(|offset| Some(offset) != newest && !bases.contains(&offset))
     }
 
     fn settle_start(&mut self, hints: &OpenHints) -> Result<(), Error> {

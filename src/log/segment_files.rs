@@ -71,6 +71,11 @@ impl SegmentFiles {
         self.shared.open_files.forget(self.id);
     }
 
+    #[cfg(test)]
+    pub(super) fn is_pinned(&self) -> bool {
+        self.pinned().is_some()
+    }
+
     /// Lets go of the log file.
     pub(super) fn unpin(&self) {
         *self.pinned.lock().unwrap_or_else(PoisonError::into_inner) = None;
