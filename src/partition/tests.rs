@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::env::clock::ManualClock;
+use crate::env::disk::{Disk as _, OpenMode};
 use crate::env::disk_memory::{MemoryDisk, OpKind};
-use crate::log::{AppendError, LogConfig, OpenHints};
-use crate::protocol::records::{BatchBuilder, BatchIter, Compression};
+use crate::log::{AppendError, LogConfig, OpenHints, Origin};
+use crate::protocol::records::{BatchBuilder, BatchIter, Compression, ControlKind, ControlRecord};
 use crate::replica::Settings;
 use crate::types::{
     BrokerEpoch, NodeId, Offset, PartitionEpoch, PartitionIndex, ProducerEpoch, ProducerId,
@@ -43,7 +44,11 @@ struct Fixture {
 impl Fixture {
     /// A partition that this node does not lead yet.
     fn idle() -> Self {
-        let disk = MemoryDisk::new();
+        Self::on(MemoryDisk::new(), None)
+    }
+
+    /// The partition on a disk that may hold it already, flushed up to the checkpoint.
+    fn on(disk: MemoryDisk, flushed_checkpoint: Option<Offset>) -> Self {
         let shared: Arc<dyn crate::env::disk::Disk> = Arc::new(disk.clone());
         let flusher = Flusher::start(Arc::clone(&shared), Path::new("/d"), 0).expect("no threads");
         let heard = Arc::new(Heard::default());
@@ -56,7 +61,12 @@ impl Fixture {
             disk: shared,
             config: LogConfig::default(),
             settings: Settings::default(),
-            hints: OpenHints { topic_id: Some(TopicId([7; 16])), ..OpenHints::default() },
+            hints: OpenHints {
+                topic_id: Some(TopicId([7; 16])),
+                flushed_checkpoint,
+                clean_shutdown: flushed_checkpoint.is_some(),
+                ..OpenHints::default()
+            },
             high_watermark: Offset::ZERO,
             clock: Arc::new(ManualClock::at(NOW)),
             flusher: flusher.clone(),
@@ -348,6 +358,82 @@ async fn trap_05_wait_watchers_wake_on_progress_and_on_a_change_of_leadership() 
     fixture.lead(5);
     let mut news = Box::pin(wake.notified());
     assert!(waits(&mut news).await, "nobody watches any more");
+}
+
+/// The end of producer 9's transaction.
+fn marker(kind: ControlKind) -> Bytes {
+    let mut builder = BatchBuilder::new(Compression::None);
+    builder.set_producer(ProducerId(9), ProducerEpoch(0), Sequence::NONE);
+    builder.set_transactional(true);
+    builder.set_control(true);
+    let record = ControlRecord { kind, coordinator_epoch: 0 };
+    builder.append(NOW, Some(&record.key()), Some(&record.value()), &[]);
+    builder.build()
+}
+
+#[tokio::test]
+async fn trap_05_read_committed_stops_at_the_last_stable_offset_and_lists_what_was_aborted() {
+    let fixture = Fixture::led();
+    fixture.append(Acks::Leader, &["a"]).expect("appended");
+    let mut open = BatchBuilder::new(Compression::None);
+    open.set_producer(ProducerId(9), ProducerEpoch(0), Sequence(0));
+    open.set_transactional(true);
+    open.append(NOW, None, Some(b"in doubt"), &[]);
+    let as_coordinator =
+        |batch| fixture.partition.append_from(batch, Acks::Leader, Origin::Coordinator);
+    as_coordinator(open.build()).expect("appended");
+    fixture.append(Acks::Leader, &["b"]).expect("appended");
+    fixture.flusher.flush_waiting();
+    let committed = |offset| {
+        let isolation = Isolation::ReadCommitted;
+        fixture.partition.read(ReadRequest { isolation, ..request(offset) }).expect("reads")
+    };
+    let latest = async |isolation| {
+        let listed = fixture.partition.list_offset(OffsetSpec::Latest, isolation, NO_CHECK).await;
+        listed.expect("listed").offset
+    };
+    let answer = committed(0);
+    assert_eq!((answer.high_watermark, answer.last_stable_offset), (Offset(3), Offset(1)));
+    assert!(committed(1).records.is_empty(), "in doubt until the transaction ends");
+    assert_eq!(latest(Isolation::ReadCommitted).await, Offset(1));
+    assert_eq!(latest(Isolation::ReadUncommitted).await, Offset(3));
+
+    as_coordinator(marker(ControlKind::Abort)).expect("appended");
+    fixture.flusher.flush_waiting();
+    let answer = committed(0);
+    assert_eq!(answer.last_stable_offset, Offset(4));
+    assert_eq!(answer.aborted, Some(vec![(ProducerId(9), Offset(1))]));
+    let uncommitted = fixture.read(0).expect("reads");
+    assert_eq!(uncommitted.aborted, None, "null for those who read everything");
+}
+
+#[tokio::test]
+async fn scenario_28_a_flipped_bit_is_found_on_read_and_never_served() {
+    let before = Fixture::led();
+    for value in ["a", "b", "c"] {
+        before.append(Acks::Leader, &[value]).expect("appended");
+    }
+    let checkpoint = before.partition.close().expect("closes").expect("was open");
+    let path = Path::new("/d/t-0/00000000000000000000.log");
+    let length = before.disk.open(path, OpenMode::Read).expect("there").len().expect("known");
+    // In the value of the second of three equal batches.
+    before.disk.flip_bit(path, length / 3 * 2 - 2, 3);
+
+    let after = Fixture::on(before.disk.clone(), Some(checkpoint.flushed));
+    after.lead(4);
+    after.flusher.flush_waiting();
+    let first = after.read(0).expect("planned");
+    let loaded = after.partition.load(first.records).await;
+    if let Ok(bytes) = &loaded {
+        assert_eq!(BatchIter::new(bytes).count(), 1, "nothing from the damage on");
+    }
+    let damaged = after.read(1).expect("planned");
+    let loaded = after.partition.load(damaged.records).await;
+    assert!(matches!(loaded, Err(Error::Corrupt(_))), "{loaded:?}");
+    // The damage is one batch's: others are served, and writes go on.
+    let third = after.read(2).expect("planned");
+    assert!(!after.partition.load(third.records).await.expect("loads").is_empty());
+    after.append(Acks::All, &["d"]).expect("appended");
 }
 
 #[tokio::test]
