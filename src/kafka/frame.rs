@@ -108,8 +108,12 @@ impl FrameReader {
                 })?;
         }
         let stalled_at = Instant::now() + self.options.stall_max;
+        self.fill(LENGTH_BYTES, stalled_at).await?;
+        // A length that no API may have is refused before the API is known: the peer may wait for
+        // us to hang up and never send a byte more.
+        self.check_length(limits::REQUEST_BYTES_MAX)?;
         self.fill(LENGTH_BYTES + 2, stalled_at).await?;
-        let (length, weight) = self.check_length()?;
+        let (length, weight) = self.check_length_for_api()?;
         // The length itself is not part of the frame.
         self.buffer.advance(LENGTH_BYTES);
         self.fill(length.min(limits::FRAME_BYTES_FREE), stalled_at).await?;
@@ -136,19 +140,24 @@ impl FrameReader {
 
     /// The checked length of the frame at the start of the buffer, and what a byte of it is
     /// counted as.
-    fn check_length(&self) -> Result<(usize, usize), FrameError> {
-        let mut start = self.buffer.as_ref();
-        let length = start.get_i32();
-        let is_produce = start.get_i16() == ApiKey::Produce.to_i16();
+    fn check_length_for_api(&self) -> Result<(usize, usize), FrameError> {
+        let mut api_key = &self.buffer[LENGTH_BYTES..];
+        let is_produce = api_key.get_i16() == ApiKey::Produce.to_i16();
         let (max, weight) = if is_produce {
             (limits::REQUEST_BYTES_MAX, 1)
         } else {
             (limits::CONTROL_REQUEST_BYTES_MAX, limits::CONTROL_REQUEST_WEIGHT)
         };
+        Ok((self.check_length(max)?, weight))
+    }
+
+    /// The length at the start of the buffer, if a frame may have it.
+    fn check_length(&self, max: usize) -> Result<usize, FrameError> {
+        let length = self.buffer.as_ref().get_i32();
         let max = max.min(self.options.bytes_max);
         match usize::try_from(length) {
             // The API key alone takes two bytes.
-            Ok(bytes) if (2..=max).contains(&bytes) => Ok((bytes, weight)),
+            Ok(bytes) if (2..=max).contains(&bytes) => Ok(bytes),
             _ => Err(FrameError::Length { length, max }),
         }
     }

@@ -1,3 +1,5 @@
+//! Tests of the dump: every file kind, whole and damaged.
+
 use super::*;
 use crate::env::disk::DiskFile;
 use crate::env::disk_memory::MemoryDisk;

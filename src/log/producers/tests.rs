@@ -1,3 +1,5 @@
+//! Tests of the producers' state: sequences, epochs, snapshots.
+
 use super::*;
 use crate::types::LeaderEpoch;
 

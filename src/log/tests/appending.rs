@@ -1,3 +1,5 @@
+//! Appends: what is stamped, what is refused.
+
 use super::*;
 use crate::protocol::records::TimestampKind;
 

@@ -1,3 +1,5 @@
+//! What goes: retention, DeleteRecords, truncation.
+
 use super::*;
 
 fn filled(room: &Room, batches: i64) -> Log {

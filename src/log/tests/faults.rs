@@ -1,3 +1,5 @@
+//! Disks that fail or fill up.
+
 use super::*;
 use crate::env::disk_memory::OpKind;
 use std::io::ErrorKind;

@@ -1,3 +1,5 @@
+//! The files, byte by byte.
+
 use super::*;
 use crate::env::disk::OpenMode;
 

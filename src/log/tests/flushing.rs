@@ -1,3 +1,5 @@
+//! Flushes: what is on disk when, and what a failed one ends.
+
 use super::flush::{FlushTarget, Flusher};
 use super::*;
 use crate::env::disk_memory::OpKind;

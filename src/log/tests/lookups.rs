@@ -1,3 +1,5 @@
+//! Look-ups by offset and by time.
+
 use super::*;
 
 /// A log whose timestamps go up and down.
