@@ -3,6 +3,7 @@
 use super::connect::{Connect, block_on};
 use super::failure::Failure;
 use super::framing::{Framing, FramingArgs, write_counted};
+use super::interrupt::Interrupts;
 use super::json_record;
 use super::progress::Progress;
 use super::template::{TEMPLATE_HELP, Template};
@@ -10,9 +11,11 @@ use super::text::{timestamp, unescape};
 use crate::client::consumer::{ConsumerRecord, Isolation, OffsetQuery, list_offsets};
 use crate::client::{Consumer, ConsumerOptions, StartAt};
 use crate::env::clock::{Clock as _, SystemClock};
+use crate::env::spawn;
 use crate::limits;
 use crate::types::Offset;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::time::Duration;
 
 /// Flags of `consume`.
 #[derive(Debug, clap::Args)]
@@ -81,6 +84,9 @@ enum Printer {
     Template(Template),
     Framed { framing: Framing, key_delimiter: Option<Vec<u8>> },
 }
+
+/// How long after an interrupt the last write may take.
+const STUCK_AFTER: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: ConsumeArgs) -> Result<(), Failure> {
     let start = args.start()?;
@@ -204,11 +210,13 @@ async fn consume(args: ConsumeArgs, start: StartAt, mut printer: Printer) -> Res
     let shown = !args.quiet && !io::stdout().is_terminal();
     let mut progress = Progress::new(shown);
     let mut out = BufWriter::with_capacity(limits::CLI_WRITE_BUFFER_BYTES, io::stdout().lock());
+    let mut interrupts = Interrupts::listen()?;
+    drop(spawn::spawn("last-resort", leave_a_full_pipe(interrupts.clone())));
     let result = {
         let printing = print_all(&mut consumer, &args, &mut printer, &mut progress, &mut out);
         tokio::select! {
             result = printing => result,
-            _ = tokio::signal::ctrl_c() => Ok(()),
+            () = interrupts.wait(1) => Ok(()),
         }
     };
     progress.finish();
@@ -218,6 +226,13 @@ async fn consume(args: ConsumeArgs, start: StartAt, mut printer: Printer) -> Res
     let _ = out.into_parts();
     result?;
     Ok(written?)
+}
+
+/// Ends the process when an interrupt finds it stuck in a pipe that nobody empties.
+async fn leave_a_full_pipe(mut interrupts: Interrupts) {
+    interrupts.wait(1).await;
+    tokio::time::sleep(STUCK_AFTER).await;
+    std::process::exit(1);
 }
 
 async fn print_all(

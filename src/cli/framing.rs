@@ -84,17 +84,13 @@ pub(super) struct Frames<R> {
     buffer: BytesMut,
     /// Bytes of the buffer that hold no delimiter.
     searched: usize,
+    may_read: bool,
     ended: bool,
 }
 
 impl<R: Read> Frames<R> {
     pub(super) fn new(from: R, framing: Framing) -> Self {
-        Self { from, framing, buffer: BytesMut::new(), searched: 0, ended: false }
-    }
-
-    /// Whether another frame can be had without reading.
-    pub(super) fn has_buffered(&self) -> bool {
-        !self.buffer.is_empty()
+        Self { from, framing, buffer: BytesMut::new(), searched: 0, may_read: true, ended: false }
     }
 
     /// The next frame; nothing at the end.
@@ -102,19 +98,40 @@ impl<R: Read> Frames<R> {
     /// # Errors
     /// Those of the stream; `InvalidData` for a frame that is cut short or too long.
     pub(super) fn next_frame(&mut self) -> io::Result<Option<Frame>> {
+        self.may_read = true;
+        self.take_frame()
+    }
+
+    /// The next frame if it was read already; nothing if it takes another read, or at the end.
+    ///
+    /// # Errors
+    /// Those of [`Self::next_frame`].
+    pub(super) fn next_buffered(&mut self) -> io::Result<Option<Frame>> {
+        self.may_read = false;
+        match self.take_frame() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            result => result,
+        }
+    }
+
+    /// Takes nothing from the buffer before the whole frame is there.
+    fn take_frame(&mut self) -> io::Result<Option<Frame>> {
         match self.framing.clone() {
             Framing::Delimiter(delimiter) => self.delimited(&delimiter),
             Framing::Length => {
                 if !self.have(1)? {
                     return Ok(None);
                 }
-                Ok(Some(Frame { key: None, value: self.counted()? }))
+                self.counted(0)?;
+                Ok(Some(Frame { key: None, value: self.take_counted() }))
             }
             Framing::KeyedLength => {
                 if !self.have(1)? {
                     return Ok(None);
                 }
-                Ok(Some(Frame { key: self.counted()?, value: self.counted()? }))
+                let value_at = self.counted(0)?;
+                self.counted(value_at)?;
+                Ok(Some(Frame { key: self.take_counted(), value: self.take_counted() }))
             }
         }
     }
@@ -140,23 +157,29 @@ impl<R: Read> Frames<R> {
         }
     }
 
-    /// A field after its length.
-    fn counted(&mut self) -> io::Result<Option<Bytes>> {
-        if !self.have(4)? {
+    /// Makes sure that the field whose length stands at `at` is in the buffer; says where it ends.
+    fn counted(&mut self, at: usize) -> io::Result<usize> {
+        if !self.have(at + 4)? {
             return Err(cut_short());
         }
-        let length = self.buffer.get_i32();
+        let length = (&self.buffer[at..]).get_i32();
         if length == -1 {
-            return Ok(None);
+            return Ok(at + 4);
         }
         let length = usize::try_from(length)
             .ok()
             .filter(|length| *length <= limits::CLIENT_RECORD_BYTES_MAX)
             .ok_or_else(|| too_long(length as u32 as usize))?;
-        if !self.have(length)? {
+        if !self.have(at + 4 + length)? {
             return Err(cut_short());
         }
-        Ok(Some(self.buffer.split_to(length).freeze()))
+        Ok(at + 4 + length)
+    }
+
+    /// Takes a field that [`Self::counted`] has seen.
+    fn take_counted(&mut self) -> Option<Bytes> {
+        let length = usize::try_from(self.buffer.get_i32()).ok()?;
+        Some(self.buffer.split_to(length).freeze())
     }
 
     /// Reads until so many bytes are there; false when the stream ends before.
@@ -172,6 +195,9 @@ impl<R: Read> Frames<R> {
     fn fill(&mut self) -> io::Result<usize> {
         if self.ended {
             return Ok(0);
+        }
+        if !self.may_read {
+            return Err(io::ErrorKind::WouldBlock.into());
         }
         let have = self.buffer.len();
         self.buffer.resize(have + limits::CLI_READ_BYTES, 0);
@@ -243,7 +269,11 @@ mod tests {
     fn values(bytes: &[u8], framing: Framing) -> Vec<Option<Vec<u8>>> {
         let mut frames = Frames::new(Drip(bytes), framing);
         let mut all = Vec::new();
-        while let Some(frame) = frames.next_frame().expect("well framed") {
+        loop {
+            // What is asked for without a read must leave the stream as it was.
+            let buffered = frames.next_buffered().expect("well framed");
+            let next = buffered.or_else(|| frames.next_frame().expect("well framed"));
+            let Some(frame) = next else { break };
             all.push(frame.value.map(|value| value.to_vec()));
         }
         all

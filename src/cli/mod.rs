@@ -15,6 +15,7 @@ mod connect;
 mod consume;
 mod failure;
 mod framing;
+mod interrupt;
 mod json_record;
 mod log;
 mod node;

@@ -73,9 +73,12 @@ struct Waiting {
 
 struct Outgoing {
     chunks: Vec<Bytes>,
-    /// Held until the bytes are written, by requests that get no answer.
-    _permit: Option<OwnedSemaphorePermit>,
+    /// Told when the system has the bytes, for requests that get no answer.
+    written: Option<Written>,
 }
+
+/// Whoever waits until a request has left, and the permit that it holds until then.
+type Written = (oneshot::Sender<()>, OwnedSemaphorePermit);
 
 /// A request that was queued; wait for it to get the answer.
 #[derive(Debug)]
@@ -242,7 +245,8 @@ impl Connection {
         Ok(pending)
     }
 
-    /// Queues a request that gets no answer (a produce with `acks=0`), after waiting for room.
+    /// Sends a request that gets no answer (a produce with `acks=0`): waits until the system has
+    /// its bytes.
     ///
     /// # Errors
     /// [`Error::Disconnected`], [`Error::Unsupported`].
@@ -251,11 +255,11 @@ impl Connection {
         let permit = self.0.shared.permits.clone().acquire_owned().await;
         let permit = permit.map_err(|_| self.disconnected())?;
         let correlation_id = self.lock_open().next_id();
-        let outgoing = Outgoing {
-            chunks: self.encode(request, version, correlation_id),
-            _permit: Some(permit),
-        };
-        self.0.outgoing.send(outgoing).await.map_err(|_| self.disconnected())
+        let chunks = self.encode(request, version, correlation_id);
+        let (sender, written) = oneshot::channel();
+        let outgoing = Outgoing { chunks, written: Some((sender, permit)) };
+        self.0.outgoing.send(outgoing).await.map_err(|_| self.disconnected())?;
+        written.await.map_err(|_| self.disconnected())
     }
 
     fn negotiated<R: Request>(&self, version_max: i16) -> Result<i16, Error> {
@@ -294,7 +298,7 @@ impl Connection {
             // There is room: the queue has as many places as there are permits.
             self.0
                 .outgoing
-                .try_send(Outgoing { chunks, _permit: None })
+                .try_send(Outgoing { chunks, written: None })
                 .map_err(|_| self.disconnected())?;
             open.waiting.push_back(Waiting { correlation_id, answer: sender, _permit: permit });
         }
@@ -469,25 +473,35 @@ async fn write_requests(
     mut stopped: Shutdown,
 ) {
     let mut write = BufWriter::with_capacity(limits::CLIENT_WRITE_BUFFER_BYTES, write);
+    // As many at most as there are permits.
+    let mut unflushed: Vec<Written> = Vec::new();
     loop {
         let outgoing = tokio::select! {
             outgoing = queue.recv() => outgoing,
             () = stopped.wait() => return,
         };
         let Some(outgoing) = outgoing else { return };
+        let is_last = queue.is_empty();
         let writing = async {
             for chunk in &outgoing.chunks {
                 write.write_all(chunk).await?;
             }
-            if queue.is_empty() { write.flush().await } else { Ok(()) }
+            if is_last { write.flush().await } else { Ok(()) }
         };
         let written = tokio::select! {
             written = writing => written,
             () = stopped.wait() => return,
         };
+        unflushed.extend(outgoing.written);
         if let Err(error) = written {
             shared.end(&words(&error));
             return;
+        }
+        if is_last {
+            for (written, _permit) in unflushed.drain(..) {
+                // Whoever gave up waiting does not want to know.
+                let _ = written.send(());
+            }
         }
     }
 }

@@ -103,9 +103,15 @@ fn read_one(
     let mut chunk = Chunk::default();
     let mut number = 0;
     loop {
-        let frame = match frames.next_frame() {
+        let mut next = frames.next_buffered();
+        if matches!(next, Ok(None)) {
+            // The next read may wait: what was typed goes out before.
+            hand_over(&mut chunk, sender)?;
+            next = frames.next_frame();
+        }
+        let frame = match next {
             Ok(Some(frame)) => frame,
-            Ok(None) => break,
+            Ok(None) => return Ok(()),
             Err(error) => {
                 hand_over(&mut chunk, sender)?;
                 return Err(Some(Failure::plain(format!("{name}: {error}"))));
@@ -126,12 +132,10 @@ fn read_one(
         chunk.bytes += bytes as u64;
         let full = chunk.records.len() >= limits::CLI_RECORDS_PER_HANDOVER
             || chunk.bytes >= limits::CLI_BYTES_PER_HANDOVER as u64;
-        // A line that was typed goes out at once.
-        if full || !frames.has_buffered() {
+        if full {
             hand_over(&mut chunk, sender)?;
         }
     }
-    hand_over(&mut chunk, sender)
 }
 
 fn hand_over(

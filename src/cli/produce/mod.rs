@@ -5,6 +5,7 @@ mod input;
 use super::connect::{Connect, block_on};
 use super::failure::Failure;
 use super::framing::FramingArgs;
+use super::interrupt::Interrupts;
 use super::progress::Progress;
 use super::text::{timestamp, unescape};
 use crate::client::partitioner::Partitioner;
@@ -238,37 +239,47 @@ async fn produce(
     let (sender, mut chunks) = mpsc::channel(limits::CLI_HANDOVERS_MAX);
     drop(spawn::thread("read-input", move || input::read_all(inputs, &shape, &sender))?);
     let mut progress = Progress::new(!args.quiet);
-    let mut interrupted = false;
-    let fed = {
-        let feeding = feed(&producer, &mut chunks, &mut progress);
-        tokio::select! {
-            fed = feeding => fed,
-            _ = tokio::signal::ctrl_c() => {
-                interrupted = true;
-                Ok(())
-            }
-        }
+    let mut interrupts = Interrupts::listen()?;
+    let first = interrupts.clone();
+    let feeding = async {
+        let fed = feed(&producer, &mut chunks, &mut progress, first).await;
+        producer.flush().await;
+        fed
     };
-    // What was read is still delivered; a second interrupt ends the waiting.
-    tokio::select! {
-        () = producer.flush() => {}
-        _ = tokio::signal::ctrl_c() => {
-            progress.finish();
-            let totals = producer.totals();
-            let cause = format!("interrupted with {} records acknowledged", totals.acknowledged);
-            return Err(Failure::plain(cause));
+    // After one interrupt what was read is still delivered; the second ends the waiting.
+    let fed = tokio::select! {
+        fed = feeding => Some(fed),
+        () = interrupts.wait(2) => None,
+    };
+    progress.finish();
+    match fed {
+        Some(fed) => conclude(&args, &producer, &progress, fed),
+        None => {
+            let acknowledged = producer.totals().acknowledged;
+            Err(Failure::plain(format!("interrupted with {acknowledged} records acknowledged")))
         }
     }
-    progress.finish();
-    conclude(&args, &producer, &progress, interrupted, fed)
 }
 
+/// Sends what the reader hands over, and says whether an interrupt ended that.
 async fn feed(
     producer: &Producer,
     chunks: &mut mpsc::Receiver<Result<Chunk, Failure>>,
     progress: &mut Progress,
-) -> Result<(), Failure> {
-    while let Some(chunk) = chunks.recv().await {
+    mut interrupts: Interrupts,
+) -> Result<bool, Failure> {
+    let mut interrupted = false;
+    loop {
+        let chunk = tokio::select! {
+            chunk = chunks.recv() => chunk,
+            () = interrupts.wait(1), if !interrupted => {
+                // What the reader handed over before is still taken.
+                chunks.close();
+                interrupted = true;
+                continue;
+            }
+        };
+        let Some(chunk) = chunk else { return Ok(interrupted) };
         let Chunk { records, bytes } = chunk?;
         let count = records.len() as u64;
         for (place, record) in records {
@@ -283,18 +294,16 @@ async fn feed(
         progress.add(count, bytes);
         // Once something failed, more input would only fail too.
         if producer.totals().first_error.is_some() {
-            break;
+            return Ok(interrupted);
         }
     }
-    Ok(())
 }
 
 fn conclude(
     args: &ProduceArgs,
     producer: &Producer,
     progress: &Progress,
-    interrupted: bool,
-    fed: Result<(), Failure>,
+    fed: Result<bool, Failure>,
 ) -> Result<(), Failure> {
     let totals = producer.totals();
     if let Some(error) = totals.first_error {
@@ -304,7 +313,7 @@ fn conclude(
         let cause = format!("{cause} ({done} records acknowledged, {not} not)");
         return Err(Failure::Failed { cause, next });
     }
-    fed?;
+    let interrupted = fed?;
     if !args.quiet {
         let interrupted = if interrupted { "interrupted; " } else { "" };
         let mut text = format!("{interrupted}{} to '{}'", progress.text(), args.topic);

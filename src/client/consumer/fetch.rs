@@ -199,6 +199,11 @@ fn corrupt(one: &Asked, cause: BatchError) -> Error {
 }
 
 impl Fetched {
+    /// Whether nothing is left.
+    pub(super) fn is_read(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// The next batch that has records for the reader; nothing when all are read.
     pub(super) fn next_batch(&mut self, position: &mut Position) -> Option<Result<Batch, Error>> {
         while !self.rest.is_empty() && !position.is_finished() {

@@ -278,14 +278,14 @@ impl Consumer {
     /// Whether every partition has reached its stop, with all before it handed out.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.ready.is_empty() && self.positions.values().all(Position::is_finished)
+        !self.has_ready() && self.positions.values().all(Position::is_finished)
     }
 
     /// Whether records were fetched that have not been handed out, so that [`Self::next`] will
     /// not have to wait for a broker.
     #[must_use]
     pub fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+        self.ready.iter().any(|fetched| !fetched.is_read())
     }
 
     /// Where each partition stands.

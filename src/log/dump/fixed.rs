@@ -37,6 +37,14 @@ impl<E: Copy, D: FnMut(&[u8], Option<E>) -> (E, Entry, Option<&'static str>)> Ro
             let what = format!("{read} bytes are left, and an entry has {}", self.size);
             return Ok((read > 0).then(|| problem(self.position, what)));
         }
+        if bytes.iter().all(|byte| *byte == 0) {
+            // A running Kafka keeps room for entries to come.
+            self.ended = true;
+            let length = self.file.len().map_err(Error::io(&self.path))?;
+            let left = length.saturating_sub(self.position);
+            let what = format!("the last {left} bytes begin with an entry of zeros: unused room");
+            return Ok(Some(problem(self.position, what)));
+        }
         let (entry, shown, complaint) = (self.decode)(bytes, self.before);
         self.before = Some(entry);
         self.waiting = complaint.map(|complaint| problem(self.position, complaint));

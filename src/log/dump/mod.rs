@@ -210,9 +210,8 @@ pub fn kind_of(name: &str) -> Option<Kind> {
     }
     match name {
         epochs::FILE => Some(Kind::LeaderEpochs),
-        checkpoint::RECOVERY_POINT | checkpoint::HIGH_WATERMARK | checkpoint::LOG_START => {
-            Some(Kind::Offsets)
-        }
+        // Kafka has one more of them, for its cleaner.
+        name if name.ends_with("-offset-checkpoint") => Some(Kind::Offsets),
         checkpoint::META_PROPERTIES
         | checkpoint::PARTITION_METADATA
         | checkpoint::CLEAN_SHUTDOWN => Some(Kind::Properties),
