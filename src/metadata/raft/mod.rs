@@ -36,13 +36,12 @@ use log_store::{LogStore, Opened};
 use machine::Machine;
 use network::Network;
 use openraft::SnapshotPolicy;
-use snapshots::Snapshots;
+use snapshots::{Loaded, Snapshots};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use store::{Applied, OpenStore, Owner, StoreWriter};
-use types::SnapshotMeta;
 
 /// Directory of the snapshots, inside the group's.
 const SNAPSHOT_DIR: &str = "snapshots";
@@ -163,7 +162,7 @@ fn make_dir(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
 fn choose(
     log: &LogStore,
     ends: Opened,
-    newest: Option<(SnapshotMeta, Vec<u8>)>,
+    newest: Option<Loaded>,
     store: Option<&OpenStore>,
     owner: Owner,
 ) -> Result<Applied, Error> {

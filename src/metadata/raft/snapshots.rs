@@ -30,6 +30,9 @@ const MAGIC: Magic = *b"PURLSNAP";
 const SUFFIX: &str = ".snapshot";
 const VERSION: u8 = 1;
 
+/// A snapshot in memory: what it covers, and its payload.
+pub(super) type Loaded = (SnapshotMeta, Vec<u8>);
+
 /// The snapshots of one member.
 #[derive(Debug)]
 pub(super) struct Snapshots {
@@ -42,10 +45,7 @@ pub(super) struct Snapshots {
 impl Snapshots {
     /// Looks at what is there. Damaged files are set aside, loudly: older ones take their place.
     /// Returns the newest whole one, too.
-    pub(super) fn open(
-        disk: Arc<dyn Disk>,
-        dir: PathBuf,
-    ) -> Result<(Self, Option<(SnapshotMeta, Vec<u8>)>), io::Error> {
+    pub(super) fn open(disk: Arc<dyn Disk>, dir: PathBuf) -> io::Result<(Self, Option<Loaded>)> {
         checked_file::remove_leftovers(&*disk, &dir)?;
         let this = Self { disk, dir, kept: Mutex::new(Vec::new()) };
         let mut newest = None;
@@ -89,7 +89,7 @@ impl Snapshots {
     }
 
     /// The newest snapshot.
-    pub(super) fn newest(&self) -> Result<Option<(SnapshotMeta, Vec<u8>)>, FileError> {
+    pub(super) fn newest(&self) -> Result<Option<Loaded>, FileError> {
         let Some(meta) = self.newest_meta() else { return Ok(None) };
         match self.read_file(&file_name(&meta))? {
             Some(found) => Ok(Some(found)),
@@ -107,7 +107,7 @@ impl Snapshots {
         self.lock().first()?.last_log_id
     }
 
-    fn read_file(&self, name: &str) -> Result<Option<(SnapshotMeta, Vec<u8>)>, FileError> {
+    fn read_file(&self, name: &str) -> Result<Option<Loaded>, FileError> {
         let Some(mut bytes) = checked_file::read(&*self.disk, &self.dir, name, MAGIC)? else {
             return Ok(None);
         };
@@ -217,7 +217,7 @@ mod tests {
         SnapshotMeta { last_log_id, last_membership, snapshot_id: format!("s{index}") }
     }
 
-    fn open(dir: &tempfile::TempDir) -> (Snapshots, Option<(SnapshotMeta, Vec<u8>)>) {
+    fn open(dir: &tempfile::TempDir) -> (Snapshots, Option<Loaded>) {
         std::fs::create_dir_all(dir.path().join("snapshots")).expect("made");
         Snapshots::open(Arc::new(RealDisk), dir.path().join("snapshots")).expect("opens")
     }

@@ -66,7 +66,7 @@ async fn live(node: &Node, mut answered: u64, steps: u64) -> u64 {
                 break;
             }
             answered += 1;
-            if answered % 5 == 0 && handle.trigger_snapshot().await.is_err() {
+            if answered.is_multiple_of(5) && handle.trigger_snapshot().await.is_err() {
                 break;
             }
         }

@@ -250,7 +250,7 @@ async fn live_and_die(
 #[tokio::test]
 async fn nothing_answered_is_lost_whatever_write_or_sync_the_power_cut_hits() {
     const NAME: &str = "nothing_answered_is_lost_whatever_write_or_sync";
-    for seed in seeds(2) {
+    for seed in seeds(6) {
         let _say = SaySeed(seed, NAME);
         // Once without a cut, to count the changes; then with a cut at each of them.
         let whole = memory_disk();
@@ -268,7 +268,7 @@ async fn nothing_answered_is_lost_whatever_write_or_sync_the_power_cut_hits() {
 #[tokio::test]
 async fn nothing_answered_is_lost_over_many_lives() {
     const NAME: &str = "nothing_answered_is_lost_over_many_lives";
-    for seed in seeds(12) {
+    for seed in seeds(60) {
         let _say = SaySeed(seed, NAME);
         let disk = memory_disk();
         let (mut model, mut everything) = (Model::default(), Vec::new());
