@@ -197,28 +197,46 @@ impl Handle {
         let failed = |error: String| Error::Failed(error);
         let raft = &self.0.raft;
         let me = raft::raft_id(self.0.node_id);
-        let metrics = raft.metrics().borrow().clone();
-        let voters: Vec<u64> = metrics.membership_config.membership().voter_ids().collect();
+        // Asked of the engine itself: metrics may still be those of before it started.
+        let voters = raft
+            .with_raft_state(|state| {
+                state.membership_state.effective().membership().voter_ids().collect::<Vec<u64>>()
+            })
+            .await
+            .map_err(|error| failed(error.to_string()))?;
         if voters != [me] {
             return Ok(());
         }
-        if metrics.current_leader != Some(me) {
-            raft.trigger().elect().await.map_err(|error| failed(error.to_string()))?;
-        }
+        // Ignored by a leader: one that was leader before the restart goes on as one.
+        raft.trigger().elect().await.map_err(|error| failed(error.to_string()))?;
         let last = self.0.running.lock().await.as_ref().and_then(Running::last_log_index);
         let timeout = Duration::from_millis(METADATA_PROPOSAL_TIMEOUT_MS);
         raft.wait(Some(timeout))
             .metrics(
                 |metrics| {
+                    // An entry of the leader's own term commits all that came before it.
+                    let own_term = |id: &openraft::LogId<u64>| {
+                        id.leader_id.term == metrics.current_term && Some(id.index) >= last
+                    };
                     metrics.current_leader == Some(me)
-                        && metrics.last_applied.map(|log_id| log_id.index) >= last
+                        && metrics.last_applied.as_ref().is_some_and(own_term)
                 },
                 "leading, and everything applied",
             )
             .await
             .map_err(|error| failed(error.to_string()))?;
-        self.0.publisher.set_controller(Some(self.0.node_id));
-        Ok(())
+        // One task alone tells the image who the controller is; wait until it has.
+        let mut changes = self.subscribe();
+        let told = async {
+            while self.image().controller() != Some(self.0.node_id) {
+                if changes.next().await.is_none() {
+                    break;
+                }
+            }
+        };
+        tokio::time::timeout(timeout, told)
+            .await
+            .map_err(|_| Error::Timeout(METADATA_PROPOSAL_TIMEOUT_MS))
     }
 }
 

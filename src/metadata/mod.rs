@@ -69,8 +69,7 @@ pub enum Error {
 pub struct MetadataOptions {
     /// Where the Raft log, votes and snapshots go.
     pub disk: Arc<dyn Disk>,
-    /// Directory on that disk; made if it is missing. The one above it is the caller's to make,
-    /// durably.
+    /// Directory on that disk; made, durably, if it is missing.
     pub dir: PathBuf,
     /// Directory for the state store, on the machine's own file system whatever `disk` is: the
     /// store can be rebuilt at any time.

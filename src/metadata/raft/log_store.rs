@@ -147,9 +147,9 @@ impl LogStore {
             .await
     }
 
-    /// The number of the last entry.
-    pub(super) fn last_index(&self) -> Option<u64> {
-        self.inner.ends().last.map(|log_id| log_id.index)
+    /// The last entry.
+    pub(super) fn last(&self) -> Option<LogId> {
+        self.inner.ends().last
     }
 }
 

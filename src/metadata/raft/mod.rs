@@ -146,15 +146,20 @@ pub(super) fn open(options: &MetadataOptions, publisher: Arc<Publisher>) -> Resu
     Ok(Member { log, machine, threads })
 }
 
-/// Makes a directory whose name survives a power cut, if its parent's name does.
+/// Makes a directory whose name survives a power cut, and those above it.
 fn make_dir(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
     disk.create_dir_all(dir).map_err(Error::io(dir))?;
-    match dir.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => {
-            disk.sync_dir(parent).map_err(Error::io(parent))
+    // An earlier start may have been killed between making a directory and syncing its name, so
+    // that a directory that is there tells nothing.
+    for above in dir.ancestors().skip(1) {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        match disk.sync_dir(above) {
+            // Directories that others own were there before this program.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
+            result => result.map_err(Error::io(above))?,
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 /// The state to begin with: the store's if it is on the log's history, else the newest snapshot's,
@@ -258,7 +263,7 @@ impl Member {
 impl Running {
     /// The number of the last entry in the log here, whether committed or not.
     pub(super) fn last_log_index(&self) -> Option<u64> {
-        self.log.last_index()
+        self.log.last().map(|log_id| log_id.index)
     }
 
     /// Writes down what makes the next start quick.

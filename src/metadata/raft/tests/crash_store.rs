@@ -6,6 +6,7 @@
 use super::super::types::{Entry, LogId, Membership, SnapshotMeta, Vote};
 use super::super::{LogStore, Snapshots, make_dir};
 use super::*;
+use crate::env::disk_memory::MemoryDisk;
 use openraft::storage::{RaftLogStorage as _, RaftLogStorageExt as _};
 use openraft::{CommittedLeaderId, EntryPayload, RaftLogReader as _};
 use std::collections::BTreeMap;
@@ -33,6 +34,9 @@ enum Op {
     /// A snapshot from elsewhere that reaches beyond the log.
     Install(u64),
     Checkpoint,
+    /// A snapshot reaches beyond the log, because the power went before the log was cut. The engine
+    /// cuts it first thing.
+    Settle(LogId),
 }
 
 fn random_op(dice: &mut Dice) -> Op {
@@ -94,6 +98,10 @@ impl Model {
                 next.purged = Some(log_id(next.term, upto));
                 next.entries.clear();
                 next.snapshots.push(upto);
+            }
+            Op::Settle(upto) => {
+                next.purged = Some(*upto);
+                next.entries.clear();
             }
             Op::Checkpoint => {}
         }
@@ -163,6 +171,7 @@ async fn run(store: &mut Store, before: &Model, op: &Op) -> Result<(), String> {
             store.snapshots.save(&meta(last), b"state").map_err(|e| text(&e))?;
             store.log.purge(last).await.map_err(|e| text(&e))
         }
+        Op::Settle(upto) => store.log.purge(*upto).await.map_err(|e| text(&e)),
         Op::Checkpoint => store.log.checkpoint().await.map_err(|e| text(&e)),
     }
 }
@@ -232,8 +241,11 @@ async fn live_and_die(
     let mut after = model.clone();
     // Also opening can be cut off.
     if let Ok(mut store) = open_store(disk) {
-        for _ in 0..ops {
-            let op = random_op(dice);
+        let newest = store.snapshots.newest_meta().and_then(|meta| meta.last_log_id);
+        let ahead = newest.filter(|newest| newest.index >= model.next_index());
+        let settle = ahead.into_iter().map(Op::Settle);
+        let random = (0..ops).map(|_| random_op(dice)).collect::<Vec<_>>();
+        for op in settle.chain(random) {
             after = model.after(&op);
             everything.extend(after.entries.range(model.next_index()..).map(|(_, e)| e.clone()));
             if run(&mut store, model, &op).await.is_err() {
@@ -253,11 +265,11 @@ async fn nothing_answered_is_lost_whatever_write_or_sync_the_power_cut_hits() {
     for seed in seeds(6) {
         let _say = SaySeed(seed, NAME);
         // Once without a cut, to count the changes; then with a cut at each of them.
-        let whole = memory_disk();
+        let whole = MemoryDisk::new();
         let (mut model, mut everything) = (Model::default(), Vec::new());
         live_and_die(&whole, &mut model, &mut everything, &mut Dice(seed), None, 40).await;
         for cut in 0..whole.changes() {
-            let disk = memory_disk();
+            let disk = MemoryDisk::new();
             let (mut model, mut everything) = (Model::default(), Vec::new());
             let mut dice = Dice(seed);
             live_and_die(&disk, &mut model, &mut everything, &mut dice, Some(cut), 40).await;
@@ -270,7 +282,7 @@ async fn nothing_answered_is_lost_over_many_lives() {
     const NAME: &str = "nothing_answered_is_lost_over_many_lives";
     for seed in seeds(60) {
         let _say = SaySeed(seed, NAME);
-        let disk = memory_disk();
+        let disk = MemoryDisk::new();
         let (mut model, mut everything) = (Model::default(), Vec::new());
         let mut dice = Dice(seed);
         for _ in 0..60 {
@@ -282,7 +294,7 @@ async fn nothing_answered_is_lost_over_many_lives() {
 
 #[tokio::test]
 async fn an_entry_that_was_durable_and_is_damaged_stops_the_node() {
-    let disk = memory_disk();
+    let disk = MemoryDisk::new();
     let mut store = open_store(&disk).expect("opens");
     let mut model = Model::default();
     for op in [Op::Vote, Op::Append(3), Op::Append(3), Op::Checkpoint] {
@@ -299,7 +311,7 @@ async fn an_entry_that_was_durable_and_is_damaged_stops_the_node() {
 
 #[tokio::test]
 async fn a_damaged_vote_stops_the_node() {
-    let disk = memory_disk();
+    let disk = MemoryDisk::new();
     let mut store = open_store(&disk).expect("opens");
     run(&mut store, &Model::default(), &Op::Vote).await.expect("runs");
     drop(store);
@@ -310,7 +322,7 @@ async fn a_damaged_vote_stops_the_node() {
 
 #[tokio::test]
 async fn after_a_failed_sync_nothing_is_answered_with_success_any_more() {
-    let disk = memory_disk();
+    let disk = MemoryDisk::new();
     let mut store = open_store(&disk).expect("opens");
     let model = Model::default();
     run(&mut store, &model, &Op::Append(1)).await.expect("runs");

@@ -3,6 +3,7 @@
 use super::super::super::state::tests::{Script, create_topics, registration};
 use super::super::super::{Command, Error, Handle, Response, start};
 use super::*;
+use crate::env::disk_memory::MemoryDisk;
 use crate::metadata::state::State;
 use std::path::PathBuf;
 
@@ -16,7 +17,7 @@ impl Node {
     pub(super) fn new() -> Self {
         let guard = tempfile::tempdir().expect("a directory");
         let state_dir = guard.path().join("state");
-        Self { disk: memory_disk(), state_dir, _guard: guard }
+        Self { disk: MemoryDisk::new(), state_dir, _guard: guard }
     }
 
     pub(super) async fn start(&self) -> Result<Handle, Error> {

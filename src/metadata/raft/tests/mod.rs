@@ -8,20 +8,11 @@ mod suite;
 use super::super::MetadataOptions;
 use crate::env::clock::SystemClock;
 use crate::env::disk::Disk;
-use crate::env::disk_memory::MemoryDisk;
 use crate::types::{ClusterId, NodeId};
 use std::path::Path;
 use std::sync::Arc;
 
 const CLUSTER: ClusterId = ClusterId([3; 16]);
-
-/// An empty disk with a data directory that is there to stay.
-fn memory_disk() -> MemoryDisk {
-    let disk = MemoryDisk::new();
-    disk.create_dir_all(Path::new("/data")).expect("made");
-    disk.sync_dir(Path::new("/")).expect("synced");
-    disk
-}
 
 /// Node 1, with its state store in a real directory.
 fn options(disk: Arc<dyn Disk>, state_dir: &Path) -> MetadataOptions {

@@ -4,6 +4,7 @@ use super::super::types::{StorageError, TypeConfig};
 use super::super::{LogStore, Machine, open};
 use super::*;
 use crate::env::disk::RealDisk;
+use crate::env::disk_memory::MemoryDisk;
 use crate::metadata::publisher::Publisher;
 use openraft::testing::{StoreBuilder, Suite};
 use tempfile::TempDir;
@@ -16,7 +17,7 @@ impl StoreBuilder<TypeConfig, LogStore, Machine, TempDir> for Builder {
     async fn build(&self) -> Result<(TempDir, LogStore, Machine), StorageError> {
         let guard = tempfile::tempdir().expect("a directory");
         let disk: Arc<dyn Disk> =
-            if self.real { Arc::new(RealDisk) } else { Arc::new(memory_disk()) };
+            if self.real { Arc::new(RealDisk) } else { Arc::new(MemoryDisk::new()) };
         let mut options = options(disk, &guard.path().join("state"));
         if self.real {
             options.dir = guard.path().join("metadata");
