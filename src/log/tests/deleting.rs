@@ -40,12 +40,19 @@ fn truncation_takes_producers_epochs_and_bytes_back() {
 /// State that outlives the batches that it speaks of would acknowledge a lost write.
 #[test]
 fn trap_4_dedupe_state_does_not_outlive_the_log() {
-    let room = Room::new();
+    let mut room = Room::new();
     let mut log = room.open();
     append(&mut log, plain(1));
     append(&mut log, idempotent(1, 0, 1));
     log.truncate_to(Offset(1)).expect("truncate");
     assert!(log.producers().is_empty());
+    let again = append(&mut log, idempotent(1, 0, 1));
+    assert_eq!((again.duplicate, again.base_offset), (false, Offset(1)));
+    log.close().expect("close");
+    room.hints.clean_shutdown = true;
+    let mut log = room.open();
+    log.truncate_to(Offset(1)).expect("truncate");
+    assert!(log.producers().is_empty(), "a snapshot beyond the end is no source");
     let again = append(&mut log, idempotent(1, 0, 1));
     assert_eq!((again.duplicate, again.base_offset), (false, Offset(1)));
 }

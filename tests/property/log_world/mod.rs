@@ -3,6 +3,8 @@
 //! The model is a map of batches by base offset. What was truncated leaves it; what retention or
 //! DeleteRecords removed stays, because a crash may bring back what lies below the log start.
 
+#![allow(dead_code, reason = "each of the tests uses its part")]
+
 use bytes::Bytes;
 use purlin::env::clock::{Clock, ManualClock};
 use purlin::env::disk::Disk;
