@@ -173,7 +173,7 @@ fn trap_3_timestamps_create_time_range() {
 
 #[test]
 fn trap_3_timestamps_log_append_time() {
-    let mut room = Room::new();
+    let room = Room::new();
     let claims = changed(&plain(1), |bytes| bytes[22] |= 1 << 3);
     let refused = refusal(&mut room.open(), claims.clone());
     assert!(matches!(refused, AppendError::InvalidTimestamp { .. }));
@@ -308,7 +308,7 @@ fn transactions_reach_the_index_and_the_last_stable_offset() {
     append(&mut log, data(1, 0));
     append(&mut log, data(2, 0));
     assert_eq!(log.last_stable_offset(log.log_end_offset()), Offset(1));
-    let mut end = |log: &mut Log, id, kind| {
+    let end = |log: &mut Log, id, kind| {
         log.append_as_leader(marker(id, kind), LeaderEpoch(0), Origin::Coordinator).expect("end");
     };
     end(&mut log, 1, ControlKind::Abort);
