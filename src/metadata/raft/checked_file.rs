@@ -10,6 +10,7 @@
 //! Invariant: once [`replace`] has returned, a power cut leaves the new content; before, the old or
 //! the new one, never a mixture.
 
+use super::super::state::codec::CodecError;
 use crate::env::disk::{Disk, OpenMode};
 use crate::limits::METADATA_SNAPSHOT_BYTES_MAX;
 use std::io;
@@ -33,6 +34,18 @@ pub(super) enum FileError {
     /// The content is not what was written.
     #[error("damaged: {0}")]
     Damaged(String),
+    /// The content is whole, in a version that this program does not know.
+    #[error("{0}")]
+    Version(String),
+}
+
+impl From<CodecError> for FileError {
+    fn from(error: CodecError) -> Self {
+        match error {
+            CodecError::Version { .. } => Self::Version(error.to_string()),
+            CodecError::Malformed(what) => Self::Damaged(what),
+        }
+    }
 }
 
 /// Writes `dir/name`, or replaces it, durably.

@@ -126,6 +126,9 @@ impl LogStore {
         // Read everything once: the last entry's id is needed, and damage is better found now.
         let last = inner.check_all()?.or(purged);
         inner.ends().last = last;
+        // What has been found is what is promised from now on.
+        let flushed = inner.log.lock().flushed_offset();
+        inner.save_flushed(flushed).map_err(Error::io(&inner.dir))?;
         let was_cut = report.cut_bytes > 0 || report.removed_segments > 0;
         Ok((Self { inner: Arc::new(inner), writer }, Opened { purged, last, was_cut }, thread))
     }

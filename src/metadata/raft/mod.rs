@@ -65,6 +65,9 @@ pub(super) enum Error {
         /// What it said.
         source: io::Error,
     },
+    /// Written by a newer version of this program.
+    #[error("{0}. Start it with the version that wrote it")]
+    Version(String),
     /// Something that was durable is gone or changed.
     #[error(
         "{0}. The metadata of this node can't be trusted any more: restore its directory, or take \
@@ -83,6 +86,7 @@ impl Error {
         match error {
             FileError::Io(source) => Self::Io { path: name.into(), source },
             FileError::Damaged(what) => Self::Damaged(format!("the {name} is damaged: {what}")),
+            FileError::Version(what) => Self::Version(format!("the {name}: {what}")),
         }
     }
 }

@@ -15,7 +15,7 @@
 //! the oldest of them.
 
 use super::super::state::State;
-use super::super::state::codec;
+use super::super::state::codec::{self, CodecError};
 use super::super::state::record::{self, Loader};
 use super::checked_file::{self, FileError, Magic};
 use super::types::{LogId, SnapshotMeta};
@@ -60,6 +60,10 @@ impl Snapshots {
                 }
                 Ok(None) => {}
                 Err(FileError::Io(error)) => return Err(error),
+                Err(FileError::Version(what)) => {
+                    // Whole, and newer than the others: going back to an older one would be wrong.
+                    return Err(io::Error::other(format!("{}: {what}", entry.name)));
+                }
                 Err(FileError::Damaged(what)) => {
                     tracing::error!(file = entry.name, what, "a metadata snapshot is damaged");
                     let damaged = format!("{}.damaged", entry.name);
@@ -114,8 +118,8 @@ impl Snapshots {
         let damaged = |what: &str| FileError::Damaged(what.to_owned());
         match bytes.first() {
             Some(&VERSION) => {}
-            Some(other) => {
-                return Err(FileError::Damaged(format!("version {other} is not known")));
+            Some(found) => {
+                return Err(CodecError::Version { found: *found, known: VERSION }.into());
             }
             None => return Err(damaged("it is empty")),
         }
@@ -126,9 +130,7 @@ impl Snapshots {
             return Err(damaged("it is cut short"));
         }
         let payload = bytes.split_off(5 + length);
-        let meta = codec::decode(VERSION, &bytes[5..])
-            .map_err(|error| FileError::Damaged(error.to_string()))?;
-        Ok(Some((meta, payload)))
+        Ok(Some((codec::decode(VERSION, &bytes[5..])?, payload)))
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<SnapshotMeta>> {
@@ -258,6 +260,34 @@ mod tests {
             assert!(decode(CLUSTER, &flipped).is_err(), "byte {at}");
             assert!(decode(CLUSTER, &bytes[..at]).is_err(), "cut at {at}");
         }
+    }
+
+    #[test]
+    fn a_snapshot_of_a_newer_version_is_neither_read_nor_set_aside() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("snapshots");
+        let (snapshots, _) = open(&dir);
+        snapshots.save(&meta(5), b"older").expect("saved");
+        let newer = file_name(&meta(6));
+        checked_file::replace(&RealDisk, &path, &newer, MAGIC, &[VERSION + 1, 0]).expect("saved");
+        let error = Snapshots::open(Arc::new(RealDisk), path.clone()).expect_err("refused");
+        assert!(error.to_string().contains("format version 2 is not known"), "{error}");
+        assert!(path.join(newer).exists());
+    }
+
+    /// The format of version 1. If this fails, old data directories can no longer be read.
+    #[test]
+    fn golden_bytes_of_a_snapshot_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (snapshots, _) = open(&dir);
+        snapshots.save(&meta(5), b"payload").expect("saved");
+        let name = "00000000000000000006-0000000001.snapshot";
+        let bytes = std::fs::read(dir.path().join("snapshots").join(name)).expect("there");
+        assert!(bytes.starts_with(b"PURLSNAP\x17\0\0\0\0\0\0\0"), "{}", bytes.escape_ascii());
+        assert_eq!(
+            bytes[20..].escape_ascii().to_string(),
+            r"\x01\x0b\x00\x00\x00\x01\x01\x01\x01\x05\x00\x00\x00\x02s5payload"
+        );
     }
 
     /// The format of version 1. If this fails, old data directories can no longer be read.

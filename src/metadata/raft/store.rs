@@ -353,3 +353,23 @@ fn run(mut store: Store, dir: &Path, reset: Option<Applied>, mut jobs: mpsc::Rec
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use openraft::CommittedLeaderId;
+
+    /// The format of version 1. If this fails, stores are thrown away and made anew.
+    #[test]
+    fn golden_bytes_of_the_stores_own_record() {
+        let owner = Owner { cluster_id: ClusterId([7; 16]), node_id: NodeId(3) };
+        let last = Some(LogId::new(CommittedLeaderId::new(4, 3), 300));
+        let records = Records { count: 2, fingerprint: 9 };
+        let meta = Meta { owner, last, membership: Membership::default(), records };
+        let id = r"\x07".repeat(16);
+        assert_eq!(
+            codec::encode(VERSION, &meta).escape_ascii().to_string(),
+            format!(r"\x01{id}\x06\x01\x04\x03\xfb,\x01\x00\x00\x00\x02\t")
+        );
+    }
+}

@@ -57,8 +57,7 @@ fn read<T: serde::de::DeserializeOwned>(
     magic: Magic,
 ) -> Result<Option<T>, FileError> {
     let Some(payload) = checked_file::read(disk, dir, name, magic)? else { return Ok(None) };
-    let value = codec::decode(VERSION, &payload);
-    value.map(Some).map_err(|error| FileError::Damaged(error.to_string()))
+    Ok(Some(codec::decode(VERSION, &payload)?))
 }
 
 #[cfg(test)]
