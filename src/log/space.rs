@@ -9,7 +9,7 @@ use crate::env::disk::Disk;
 use crate::limits;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 /// The guard of one data directory.
 #[derive(Debug)]
@@ -19,11 +19,19 @@ pub(super) struct Space {
     reserve_bytes: u64,
     /// Bytes that may be appended before the disk is asked again.
     granted: AtomicI64,
+    /// Whether the last look found too little room, so that the change is logged, once.
+    full: AtomicBool,
 }
 
 impl Space {
     pub(super) fn new(disk: Arc<dyn Disk>, dir: &Path, reserve_bytes: u64) -> Self {
-        Self { disk, dir: dir.to_owned(), reserve_bytes, granted: AtomicI64::new(0) }
+        Self {
+            disk,
+            dir: dir.to_owned(),
+            reserve_bytes,
+            granted: AtomicI64::new(0),
+            full: AtomicBool::new(false),
+        }
     }
 
     /// Whether `bytes` may be appended; if not, says why.
@@ -47,6 +55,7 @@ impl Space {
             Origin::Client | Origin::Coordinator => bytes as u64 <= usable,
             Origin::Raft => bytes as u64 <= space.available_bytes,
         };
+        self.report(enough, space.available_bytes);
         if enough {
             return Ok(());
         }
@@ -56,5 +65,22 @@ impl Space {
             self.dir.display(),
             self.reserve_bytes
         ))
+    }
+
+    /// Tells the operator when the disk becomes full, and when there is room again.
+    fn report(&self, enough: bool, available_bytes: u64) {
+        let was_full = self.full.swap(!enough, Ordering::Relaxed);
+        let (dir, reserve_bytes) = (self.dir.display(), self.reserve_bytes);
+        match (was_full, enough) {
+            (false, false) => tracing::error!(
+                %dir, available_bytes, reserve_bytes,
+                "the disk is full: records are refused until there is room; delete topics, shorten \
+                 retention, or make the disk larger"
+            ),
+            (true, true) => {
+                tracing::info!(%dir, available_bytes, "there is room again: records are taken");
+            }
+            _ => {}
+        }
     }
 }
