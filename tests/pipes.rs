@@ -139,6 +139,8 @@ fn a_million_records_and_a_gigabyte_pass_in_constant_memory() {
 #[test]
 fn a_reader_that_leaves_ends_consume_without_a_complaint() {
     let node = Node::init(&[]);
+    let created = command(&node, &["topic", "create", "brief"]).output().expect("it runs");
+    assert!(created.status.success(), "topic create: {}", String::from_utf8_lossy(&created.stderr));
     let mut produce =
         command(&node, &["produce", "brief"]).stdin(Stdio::piped()).spawn().expect("it starts");
     let mut input = produce.stdin.take().expect("stdin is piped");
