@@ -5,11 +5,12 @@ use super::json_record::text_of;
 use super::output::{Format, Output};
 use crate::env::disk::RealDisk;
 use crate::limits;
-use crate::log::dump::{BatchEntry, Entry, ProducerEntry, RecordEntry, dump, kind_of};
+use crate::log::dump::{BatchEntry, Entries, Entry, ProducerEntry, RecordEntry, dump, kind_of};
+use crate::metadata::{describe_entry, describe_file};
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Commands about files of a data directory. No node has to run.
 #[derive(Debug, clap::Subcommand)]
@@ -22,12 +23,16 @@ pub(super) enum LogCommand {
 #[derive(Debug, clap::Args)]
 pub(super) struct DumpArgs {
     /// Files of a data directory: .log, .index, .timeindex, .txnindex, .snapshot,
-    /// leader-epoch-checkpoint, the offset checkpoints, partition.metadata, meta.properties
+    /// leader-epoch-checkpoint, the offset checkpoints, partition.metadata, meta.properties;
+    /// vote, marks and snapshots of the metadata group
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Show the records of each batch too
     #[arg(long, alias = "deep-iteration")]
     deep: bool,
+    /// Show the records as entries of the metadata log (in metadata/raft/log)
+    #[arg(long)]
+    metadata: bool,
     #[command(flatten)]
     output: Output,
 }
@@ -36,12 +41,16 @@ pub(super) fn run(command: LogCommand) -> Result<(), Failure> {
     let LogCommand::Dump(args) = command;
     for file in &args.files {
         let name = file.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-        if kind_of(&name).is_none() {
+        if kind_of(&name).is_none() && describe_file(&RealDisk, file).is_none() {
+            if let Err(error) = std::fs::metadata(file) {
+                let cause = format!("{}: {error}", file.display());
+                return Err(Failure::new(cause, "check the path"));
+            }
             return Err(Failure::Usage(format!(
                 "{}: no file of a data directory has such a name; there are \
                  00000000000000000000.log, .index, .timeindex, .txnindex and .snapshot, \
-                 leader-epoch-checkpoint, the …-offset-checkpoint files, partition.metadata and \
-                 meta.properties",
+                 leader-epoch-checkpoint, the …-offset-checkpoint files, partition.metadata, \
+                 meta.properties, and below metadata/raft vote, flushed, purged and snapshots",
                 file.display()
             )));
         }
@@ -67,8 +76,7 @@ fn dump_all(args: &DumpArgs, out: &mut impl Write) -> Result<u64, Failure> {
         write!(out, "[")?;
     }
     for file in &args.files {
-        let (_, entries) = dump(&RealDisk, file, args.deep)
-            .map_err(|error| Failure::new(error.to_string(), "check the path"))?;
+        let entries = entries_of(file, args.deep || args.metadata)?;
         if args.output.format == Format::Table && args.files.len() > 1 {
             writeln!(out, "==> {} <==", file.display())?;
         }
@@ -76,10 +84,15 @@ fn dump_all(args: &DumpArgs, out: &mut impl Write) -> Result<u64, Failure> {
             let entry = entry.map_err(|error| Failure::plain(error.to_string()))?;
             problems += u64::from(matches!(entry, Entry::Problem { .. }));
             match args.output.format {
-                Format::Table => writeln!(out, "{}", line(&entry))?,
-                Format::Jsonl => writeln!(out, "{}", json(&entry)?)?,
+                Format::Table => writeln!(out, "{}", line(&entry, args.metadata))?,
+                Format::Jsonl => writeln!(out, "{}", json(&entry, args.metadata)?)?,
                 Format::Json => {
-                    write!(out, "{}{}", if first { "\n" } else { ",\n" }, json(&entry)?)?;
+                    write!(
+                        out,
+                        "{}{}",
+                        if first { "\n" } else { ",\n" },
+                        json(&entry, args.metadata)?
+                    )?;
                 }
             }
             first = false;
@@ -91,9 +104,35 @@ fn dump_all(args: &DumpArgs, out: &mut impl Write) -> Result<u64, Failure> {
     Ok(problems)
 }
 
-fn json(entry: &Entry) -> Result<Value, Failure> {
+/// The entries of any file that can be dumped.
+fn entries_of(file: &Path, deep: bool) -> Result<Entries, Failure> {
+    let Some(fields) = describe_file(&RealDisk, file) else {
+        let opened = dump(&RealDisk, file, deep);
+        let (_, entries) =
+            opened.map_err(|error| Failure::new(error.to_string(), "check the path"))?;
+        return Ok(entries);
+    };
+    let entries: Vec<Entry> = match fields {
+        Ok(fields) => {
+            let property = |(key, value): (&str, _)| Entry::Property { key: key.to_owned(), value };
+            fields.into_iter().map(property).collect()
+        }
+        Err(problem) => vec![Entry::Problem { position: 0, problem }],
+    };
+    Ok(Box::new(entries.into_iter().map(Ok)))
+}
+
+fn metadata_entry(record: &RecordEntry) -> String {
+    let described = describe_entry(record.value.as_deref().unwrap_or_default());
+    described.unwrap_or_else(|why| format!("no metadata entry: {why}"))
+}
+
+fn json(entry: &Entry, metadata: bool) -> Result<Value, Failure> {
     let mut value = serde_json::to_value(entry).map_err(io::Error::from)?;
     if let (Entry::Record(record), Value::Object(object)) = (entry, &mut value) {
+        if metadata {
+            object.insert("metadata".to_owned(), Value::String(metadata_entry(record)));
+        }
         put_bytes(object, "key", record.key.as_ref());
         put_bytes(object, "value", record.value.as_ref());
         let headers = record.headers.iter().map(|(key, value)| {
@@ -120,9 +159,12 @@ fn put_bytes(object: &mut Map<String, Value>, field: &str, bytes: Option<&Bytes>
 }
 
 /// An entry as a line for people.
-fn line(entry: &Entry) -> String {
+fn line(entry: &Entry, metadata: bool) -> String {
     match entry {
         Entry::Batch(batch) => batch_line(batch),
+        Entry::Record(record) if metadata => {
+            format!("  entry {} {}", record.offset, metadata_entry(record))
+        }
         Entry::Record(record) => record_line(record),
         Entry::Position { offset, position } => format!("offset {offset} position {position}"),
         Entry::Time { timestamp, offset } => format!("timestamp {timestamp} offset {offset}"),

@@ -27,3 +27,6 @@ pub use cluster::{Cluster, ClusterOptions};
 pub use consumer::{Consumer, ConsumerOptions, StartAt};
 pub use error::Error;
 pub use producer::{Producer, ProducerOptions, ProducerRecord};
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,7 @@ pub mod state;
 pub use handle::{Handle, Status, start};
 pub use image::Image;
 pub use publisher::Subscription;
+pub use raft::dump::{describe_entry, describe_file};
 pub use state::{Command, Delta, Response};
 
 use crate::env::clock::Clock;

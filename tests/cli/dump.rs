@@ -58,6 +58,21 @@ fn every_kind_of_file_can_be_dumped() {
             well_text(&mut purlin(&broker, &["log", "dump", path]));
         }
     }
+    if let Broker::Purlin(_) = &broker {
+        dump_the_metadata_group(&broker);
+    }
+}
+
+fn dump_the_metadata_group(broker: &Broker) {
+    let below_raft = |file: &PathBuf| file.iter().any(|part| part == "raft");
+    let mut text = String::new();
+    for file in files_below(&broker.data()).into_iter().filter(below_raft) {
+        let path = file.to_str().expect("UTF-8");
+        text.push_str(&well_text(&mut purlin(broker, &["log", "dump", path, "--metadata"])));
+    }
+    for part in ["term 1", "flushed_below", "CreateTopic", "dumped"] {
+        assert!(text.contains(part), "'{part}' is not in:\n{text}");
+    }
 }
 
 #[test]

@@ -215,9 +215,8 @@ impl Sender {
         if self.open_requests.get(&node).copied().unwrap_or(0) >= requests_max {
             return;
         }
-        let request = plan.requests.entry(node).or_default();
-        let too_much = request.bytes + front.bytes() > limits::CLIENT_REQUEST_BYTES_MAX;
-        if !request.sent.is_empty() && too_much {
+        let planned = plan.requests.get(&node).map_or(0, |request| request.bytes);
+        if planned > 0 && planned + front.bytes() > limits::CLIENT_REQUEST_BYTES_MAX {
             return;
         }
         if options.idempotence && front.stamp.is_none() {
@@ -235,15 +234,15 @@ impl Sender {
         batch.close();
         queue.under_way.insert(batch.order());
         queue.alone = again;
+        // Only a request with something in it is entered: an empty one would count as progress.
+        let request = plan.requests.entry(node).or_default();
         request.bytes += batch.bytes();
         request.sent.push(Sent { topic: topic.clone(), partition: partition as i32, batch });
     }
 
     fn carry_out(&mut self, plan: Plan, now: Instant) {
         for (node, request) in plan.requests {
-            if !request.sent.is_empty() {
-                self.dispatch(node, request.sent);
-            }
+            self.dispatch(node, request.sent);
         }
         for node in plan.connect {
             if self.connecting.insert(node) {

@@ -11,7 +11,7 @@ use crate::types::{LeaderEpoch, Offset, TimestampMs};
 use bytes::Bytes;
 
 /// Version of the record's value.
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 
 /// Bytes that a batch may unpack to: an entry, and what the record around it takes.
 const RECORD_BYTES_MAX: usize = 2 * METADATA_ENTRY_BYTES_MAX;

@@ -15,6 +15,7 @@
 //! promised to keep does not start.
 
 mod checked_file;
+pub(super) mod dump;
 mod entry;
 mod log_store;
 mod machine;

@@ -23,10 +23,10 @@ use crate::env::disk::Disk;
 use crate::limits::METADATA_SNAPSHOTS_KEPT;
 use crate::types::ClusterId;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-const MAGIC: Magic = *b"PURLSNAP";
+pub(super) const MAGIC: Magic = *b"PURLSNAP";
 const SUFFIX: &str = ".snapshot";
 const VERSION: u8 = 1;
 
@@ -112,30 +112,39 @@ impl Snapshots {
     }
 
     fn read_file(&self, name: &str) -> Result<Option<Loaded>, FileError> {
-        let Some(mut bytes) = checked_file::read(&*self.disk, &self.dir, name, MAGIC)? else {
-            return Ok(None);
-        };
-        let damaged = |what: &str| FileError::Damaged(what.to_owned());
-        match bytes.first() {
-            Some(&VERSION) => {}
-            Some(found) => {
-                return Err(CodecError::Version { found: *found, known: VERSION }.into());
-            }
-            None => return Err(damaged("it is empty")),
-        }
-        let length = bytes.get(1..5).and_then(|field| field.try_into().ok());
-        let length = u32::from_le_bytes(length.ok_or_else(|| damaged("it is cut short"))?);
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        if bytes.len() - 5 < length {
-            return Err(damaged("it is cut short"));
-        }
-        let payload = bytes.split_off(5 + length);
-        Ok(Some((codec::decode(VERSION, &bytes[5..])?, payload)))
+        read_at(&*self.disk, &self.dir, name)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<SnapshotMeta>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The metadata and payload in a snapshot's file.
+pub(super) fn read_at(
+    disk: &dyn Disk,
+    dir: &Path,
+    name: &str,
+) -> Result<Option<Loaded>, FileError> {
+    let Some(mut bytes) = checked_file::read(disk, dir, name, MAGIC)? else {
+        return Ok(None);
+    };
+    let damaged = |what: &str| FileError::Damaged(what.to_owned());
+    match bytes.first() {
+        Some(&VERSION) => {}
+        Some(found) => {
+            return Err(CodecError::Version { found: *found, known: VERSION }.into());
+        }
+        None => return Err(damaged("it is empty")),
+    }
+    let length = bytes.get(1..5).and_then(|field| field.try_into().ok());
+    let length = u32::from_le_bytes(length.ok_or_else(|| damaged("it is cut short"))?);
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    if bytes.len() - 5 < length {
+        return Err(damaged("it is cut short"));
+    }
+    let payload = bytes.split_off(5 + length);
+    Ok(Some((codec::decode(VERSION, &bytes[5..])?, payload)))
 }
 
 /// Sorts as the snapshots do: by index, then by term.

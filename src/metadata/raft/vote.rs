@@ -12,11 +12,11 @@ use std::io;
 use std::path::Path;
 
 const VOTE: &str = "vote";
-const VOTE_MAGIC: Magic = *b"PURLVOTE";
+pub(super) const VOTE_MAGIC: Magic = *b"PURLVOTE";
 const PURGED: &str = "purged";
-const PURGED_MAGIC: Magic = *b"PURLPURG";
+pub(super) const PURGED_MAGIC: Magic = *b"PURLPURG";
 const FLUSHED: &str = "flushed";
-const FLUSHED_MAGIC: Magic = *b"PURLFLSH";
+pub(super) const FLUSHED_MAGIC: Magic = *b"PURLFLSH";
 const VERSION: u8 = 1;
 
 /// Writes the vote, durably.
@@ -27,7 +27,7 @@ pub(super) fn save_vote(disk: &dyn Disk, dir: &Path, vote: &Vote) -> io::Result<
 /// The last vote written; nothing on a new member. A damaged one is an error, and must stay one:
 /// who forgets a vote could vote twice.
 pub(super) fn read_vote(disk: &dyn Disk, dir: &Path) -> Result<Option<Vote>, FileError> {
-    read(disk, dir, VOTE, VOTE_MAGIC)
+    read_as(disk, dir, VOTE, VOTE_MAGIC)
 }
 
 /// Notes, durably, that the log begins behind this entry.
@@ -37,7 +37,7 @@ pub(super) fn save_purged(disk: &dyn Disk, dir: &Path, purged: &LogId) -> io::Re
 
 /// What [`save_purged`] noted last; nothing while the log begins at its beginning.
 pub(super) fn read_purged(disk: &dyn Disk, dir: &Path) -> Result<Option<LogId>, FileError> {
-    read(disk, dir, PURGED, PURGED_MAGIC)
+    read_as(disk, dir, PURGED, PURGED_MAGIC)
 }
 
 /// Notes, durably, that the entries below this index are durable.
@@ -47,10 +47,11 @@ pub(super) fn save_flushed(disk: &dyn Disk, dir: &Path, end: u64) -> io::Result<
 
 /// What [`save_flushed`] noted last.
 pub(super) fn read_flushed(disk: &dyn Disk, dir: &Path) -> Result<Option<u64>, FileError> {
-    read(disk, dir, FLUSHED, FLUSHED_MAGIC)
+    read_as(disk, dir, FLUSHED, FLUSHED_MAGIC)
 }
 
-fn read<T: serde::de::DeserializeOwned>(
+/// Reads the value in one of the small files.
+pub(super) fn read_as<T: serde::de::DeserializeOwned>(
     disk: &dyn Disk,
     dir: &Path,
     name: &str,
