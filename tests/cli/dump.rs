@@ -70,7 +70,7 @@ fn dump_the_metadata_group(broker: &Broker) {
         let path = file.to_str().expect("UTF-8");
         text.push_str(&well_text(&mut purlin(broker, &["log", "dump", path, "--metadata"])));
     }
-    for part in ["term 1", "flushed_below", "CreateTopic", "dumped"] {
+    for part in ["\nterm ", "committed true", "flushed_below", "CreateTopic", "dumped"] {
         assert!(text.contains(part), "'{part}' is not in:\n{text}");
     }
 }

@@ -124,7 +124,10 @@ impl Sender {
                     queue.put_back(second);
                     state.split(number);
                 }
-                Err((batch, error)) => accumulator.resolve(state, batch, Err(error)),
+                Err(refused) => {
+                    let (batch, error) = *refused;
+                    accumulator.resolve(state, batch, Err(error));
+                }
             },
         }
     }

@@ -137,7 +137,10 @@ impl Batch {
     }
 
     /// Two batches of half the records each, with the sequences of the whole.
-    pub(super) fn split(mut self) -> Result<(Self, Self), (Self, Error)> {
+    ///
+    /// # Errors
+    /// The batch as it was, when it has one record alone, and what to tell about it.
+    pub(super) fn split(mut self) -> Result<(Self, Self), Box<(Self, Error)>> {
         let bytes = self.pack();
         let records = BatchHeader::parse(&bytes).and_then(|header| {
             let records = decode_records(&bytes, limits::DECOMPRESSED_BYTES_MAX)?;
@@ -148,7 +151,7 @@ impl Batch {
             _ => {
                 let what = "a record is too large for its topic".to_owned();
                 let code = ErrorCode::MessageTooLarge;
-                return Err((self, Error::Refused { what, code, message: None }));
+                return Err(Box::new((self, Error::Refused { what, code, message: None })));
             }
         };
         let (front, back) = records.split_at(records.len() / 2);

@@ -5,6 +5,7 @@ use super::checked_file;
 use super::types::Entry;
 use super::{entry, snapshots, vote};
 use crate::env::disk::{Disk, OpenMode};
+use openraft::EntryPayload;
 use std::path::Path;
 
 /// Names and values of what a vote, mark or snapshot holds; nothing for any other file.
@@ -62,7 +63,11 @@ fn of_vote(vote: super::types::Vote) -> Vec<(&'static str, String)> {
 /// Says why it is none.
 pub fn describe_entry(value: &[u8]) -> Result<String, String> {
     let entry: Entry = codec::decode(entry::VERSION, value).map_err(|error| error.to_string())?;
-    Ok(format!("{:?}", entry.payload))
+    Ok(match entry.payload {
+        EntryPayload::Blank => "blank: a new term began".to_owned(),
+        EntryPayload::Normal(command) => format!("{command:?}"),
+        EntryPayload::Membership(membership) => format!("{membership:?}"),
+    })
 }
 
 #[cfg(test)]
