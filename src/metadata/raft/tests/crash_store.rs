@@ -293,6 +293,26 @@ async fn nothing_answered_is_lost_over_many_lives() {
 }
 
 #[tokio::test]
+async fn the_log_reaches_back_to_the_oldest_snapshot_that_is_kept() {
+    let disk = MemoryDisk::new();
+    let mut store = open_store(&disk).expect("opens");
+    let mut model = Model::default();
+    for op in [Op::Append(4), Op::Compact(0)].iter().cycle().take(10) {
+        run(&mut store, &model, op).await.expect("runs");
+        model = model.after(op);
+    }
+    let told = store.log.get_log_state().await.expect("readable");
+    assert_eq!(told.last_purged_log_id, model.purged, "the engine is told what it asked for");
+    drop(store);
+    let mut store = open_store(&disk).expect("opens");
+    let oldest = store.snapshots.oldest_log_id().expect("there are some");
+    assert_eq!(store.purged_on_disk, Some(oldest));
+    let entries = store.log.try_get_log_entries(..).await.expect("readable");
+    let indexes: Vec<u64> = entries.iter().map(|entry| entry.log_id.index).collect();
+    assert_eq!(indexes, (oldest.index + 1..20).collect::<Vec<u64>>());
+}
+
+#[tokio::test]
 async fn an_entry_that_was_durable_and_is_damaged_stops_the_node() {
     let disk = MemoryDisk::new();
     let mut store = open_store(&disk).expect("opens");
