@@ -163,6 +163,10 @@ struct Queue {
     stopped: bool,
     /// Whether a thread is in `sync_file_system`; one is enough.
     syncing_all: bool,
+    /// Whether `sync_file_system` ever failed. The system tells such an error once, to whoever
+    /// asks first, whatever file it was about: a second call proves nothing. Files are then synced
+    /// each by itself, which tells the error of each.
+    file_system_failed: bool,
 }
 
 struct Work {
@@ -291,7 +295,8 @@ impl Work {
             }
             queue = self.more.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
-        let all = !queue.syncing_all && queue.waiting.len() >= limits::FLUSH_FILE_SYSTEM_FROM;
+        let together = !queue.syncing_all && !queue.file_system_failed;
+        let all = together && queue.waiting.len() >= limits::FLUSH_FILE_SYSTEM_FROM;
         let count = if all { queue.waiting.len() } else { 1 };
         let targets: Vec<_> = queue.waiting.drain(..count).collect();
         for target in &targets {
@@ -326,6 +331,9 @@ impl Work {
             }
         }
         let synced = self.disk.sync_file_system(&self.data_dir);
+        if synced.is_err() {
+            self.queue().file_system_failed = true;
+        }
         for (target, job, written) in jobs {
             let result = written.and_then(|()| match &synced {
                 Ok(true) => Ok(()),

@@ -3,6 +3,7 @@
 use super::flush::{FlushTarget, Flusher};
 use super::*;
 use crate::env::disk_memory::OpKind;
+use crate::limits;
 use std::io;
 use std::sync::{Condvar, Mutex};
 
@@ -143,4 +144,30 @@ fn a_panicking_target_does_not_stop_the_flusher() {
     let upto = target.append();
     flusher.request(Arc::clone(&target) as Arc<dyn FlushTarget>);
     assert!(target.wait(upto));
+}
+
+/// The system tells an error of a file system once. Whoever asks next is told that all is well,
+/// whatever became of its files, so nobody may ask again.
+#[test]
+fn a_file_system_whose_sync_failed_is_not_asked_again() {
+    let room = Room::new();
+    room.disk.support_sync_file_system(true);
+    let flusher = flusher(&room, 0);
+    let targets: Vec<_> =
+        (0..2 * limits::FLUSH_FILE_SYSTEM_FROM).map(|number| Target::open(&room, number)).collect();
+    let (first, second) = targets.split_at(limits::FLUSH_FILE_SYSTEM_FROM);
+    let flush = |targets: &[Arc<Target>]| {
+        for target in targets {
+            target.append();
+            flusher.request(Arc::clone(target) as Arc<dyn FlushTarget>);
+        }
+        flusher.flush_waiting();
+    };
+    room.disk.fail(OpKind::SyncFileSystem, "", 0, io::ErrorKind::Other);
+    flush(first);
+    assert!(first.iter().all(|target| target.log.lock().expect("lock").failure().is_some()));
+    // Whoever asks again finds out here.
+    room.disk.fail(OpKind::SyncFileSystem, "", 0, io::ErrorKind::Other);
+    flush(second);
+    assert!(second.iter().all(|target| target.wait(Offset(1))));
 }
