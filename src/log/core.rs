@@ -13,7 +13,7 @@ use crate::types::{LeaderEpoch, Offset, TopicId};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What is known about a log before it is opened.
 #[derive(Debug, Clone, Default)]
@@ -86,6 +86,13 @@ pub struct Log {
     pub(super) failure: Option<String>,
 }
 
+impl Drop for Log {
+    /// Reads that were planned and not executed must not open what may soon lie under these names.
+    fn drop(&mut self) {
+        self.moves.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
 impl Log {
     /// The partition's directory.
     #[must_use]
@@ -102,6 +109,12 @@ impl Log {
     /// Replaces the settings. They hold for what is appended from now on.
     pub fn set_config(&mut self, config: LogConfig) {
         self.config = config;
+    }
+
+    /// Whether a flush is under way: started, and not finished.
+    #[must_use]
+    pub fn is_flushing(&self) -> bool {
+        self.flush_limit.is_some()
     }
 
     /// Why the log takes no more writes, if so. Reading goes on.

@@ -120,6 +120,13 @@ impl Epochs {
         }
     }
 
+    /// Leaves the file as it is where it says the same already.
+    pub(super) fn spare_the_file(&mut self, in_file: &Self) {
+        if self.entries == in_file.entries {
+            self.dirty = in_file.dirty;
+        }
+    }
+
     pub(super) fn clear(&mut self) {
         self.entries.clear();
         self.dirty = true;

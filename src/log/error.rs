@@ -52,7 +52,23 @@ pub enum Error {
     },
 }
 
+/// Whether the system is short of file descriptors or memory: nothing is wrong with the disk, and
+/// the same may work a little later.
+pub(super) fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE, Errno::NOMEM]
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
 impl Error {
+    /// Whether the system was short of file descriptors or memory, so that nothing is known
+    /// against the disk.
+    #[must_use]
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_shortage(source))
+    }
+
     /// Names the path that an I/O error happened at.
     pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
         move |source| Self::Io { path: path.to_owned(), source }

@@ -236,9 +236,14 @@ impl Log {
             self.end = self.clean_end()?.unwrap_or(self.end);
             self.rebuild_producers(self.end)?;
             self.epochs.truncate_from_end(self.end);
+            report.lost_flushed =
+                hints.flushed_checkpoint.is_some_and(|flushed| self.end < flushed);
             return Ok(());
         };
         let flushed = hints.flushed_checkpoint.unwrap_or(Offset::ZERO);
+        // What the file says of batches that are read now may be older than they are.
+        let in_file = self.epochs.clone();
+        self.epochs.truncate_from_end(self.segments[first].base());
         let mut expected = None;
         let mut place = first;
         while place < self.segments.len() {
@@ -261,6 +266,7 @@ impl Log {
         report.lost_flushed = self.end < flushed;
         self.names_changed = true;
         self.epochs.truncate_from_end(self.end);
+        self.epochs.spare_the_file(&in_file);
         let rescanned = self.segments[first].base();
         self.remove_snapshots(|offset| offset > rescanned)?;
         for place in first..self.segments.len() {

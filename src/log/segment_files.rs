@@ -23,6 +23,13 @@ pub(super) struct SegmentFiles {
     pub(super) suspect: AtomicBool,
 }
 
+impl Drop for SegmentFiles {
+    /// A file that stays open keeps its room on the disk after it was removed.
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 impl SegmentFiles {
     pub(super) fn new(disk: Arc<dyn Disk>, shared: Arc<Shared>, dir: &Path, base: Offset) -> Self {
         Self {

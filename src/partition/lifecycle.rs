@@ -1,7 +1,7 @@
 //! Opening, roles, settings, retention, checkpoints, and the end.
 
 use super::waiters::{Outcome, Waiters, Watchers};
-use super::{Aftermath, Error, Inner, Notices, Partition};
+use super::{Aftermath, Error, Inner, Notices, Offsets, Partition};
 use crate::env::clock::Clock;
 use crate::env::disk::Disk;
 use crate::log::flush::Flusher;
@@ -13,7 +13,7 @@ use crate::types::{
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// All that is needed to open a partition.
 #[derive(Debug)]
@@ -70,6 +70,19 @@ pub struct Checkpoint {
     pub log_start: Offset,
 }
 
+impl From<Offsets> for Checkpoint {
+    fn from(offsets: Offsets) -> Self {
+        Self {
+            flushed: offsets.flushed,
+            high_watermark: offsets.high_watermark,
+            log_start: offsets.log_start,
+        }
+    }
+}
+
+/// How long the end of a partition waits for a flush that is under way.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(10);
+
 impl Partition {
     /// Opens the partition's log, recovering what a crash left. The replica is idle until
     /// [`Self::assign`].
@@ -87,7 +100,13 @@ impl Partition {
         };
         let replica =
             replica::State::new(options.node, options.settings, view, options.high_watermark);
-        let inner = Inner { log: Some(log), replica, waiters: Waiters::default(), failure: None };
+        let inner = Inner {
+            log: Some(log),
+            replica,
+            waiters: Waiters::default(),
+            failure: None,
+            ending: false,
+        };
         let partition = Arc::new_cyclic(|myself| Self {
             name: options.name,
             topic_id: options.topic_id,
@@ -142,7 +161,7 @@ impl Partition {
     /// Removes what the topic's retention does not keep. May wait for the disk.
     ///
     /// # Errors
-    /// [`Error::Storage`], after which the replica is stopped.
+    /// [`Error::Storage`] and [`Error::Corrupt`]; the replica is stopped if it could not remove.
     pub fn apply_retention(&self) -> Result<Vec<Removed>, Error> {
         let now = self.clock.now();
         let (result, aftermath) = {
@@ -161,8 +180,11 @@ impl Partition {
                     (Ok(removed), aftermath)
                 }
                 Err(error) => {
-                    let aftermath = inner.fail(&error.to_string());
-                    (Err(error.into()), aftermath)
+                    // What cannot be read just now may be read later; what cannot be written
+                    // or removed has failed the log.
+                    let failed = log.failure().map(str::to_owned);
+                    let aftermath = failed.map(|reason| inner.fail(&reason));
+                    (Err(error.into()), aftermath.unwrap_or_default())
                 }
             }
         };
@@ -195,12 +217,11 @@ impl Partition {
     /// # Errors
     /// When the log cannot be flushed, or its storage had failed before.
     pub fn close(&self) -> Result<Option<Checkpoint>, Error> {
-        let (log, failure, high_watermark) = {
-            let mut inner = self.lock();
-            inner.waiters.fail_all(Outcome::NotLeader);
-            (inner.log.take(), inner.failure.clone(), inner.replica.high_watermark())
+        let log = self.take_log();
+        let (failure, high_watermark) = {
+            let inner = self.lock();
+            (inner.failure.clone(), inner.replica.high_watermark())
         };
-        self.watchers.wake_all();
         let Some(log) = log else { return Ok(None) };
         if let Some(reason) = failure {
             return Err(Error::Storage(reason));
@@ -213,12 +234,26 @@ impl Partition {
     /// Takes the log away, because the topic is deleted or moved elsewhere. Everyone who waits is
     /// told that this node does not lead. What to do with the directory is the node's affair.
     pub fn retire(&self) {
-        let log = {
+        drop(self.take_log());
+    }
+
+    /// Takes the log, once no flush of it is under way. An unfinished one could report an error
+    /// that a later sync of the same file would not repeat, or write into the directory of a
+    /// partition that is made anew under this name.
+    fn take_log(&self) -> Option<Log> {
+        let begun = Instant::now();
+        let log = loop {
             let mut inner = self.lock();
+            inner.ending = true;
             inner.waiters.fail_all(Outcome::NotLeader);
-            inner.log.take()
+            let flushing = inner.log.as_ref().is_some_and(Log::is_flushing);
+            if !flushing || begun.elapsed() > FLUSH_PATIENCE {
+                break inner.log.take();
+            }
+            drop(inner);
+            std::thread::sleep(Duration::from_millis(1));
         };
         self.watchers.wake_all();
-        drop(log);
+        log
     }
 }

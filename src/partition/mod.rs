@@ -74,6 +74,8 @@ struct Inner {
     waiters: Waiters,
     /// Why the storage counts as failed.
     failure: Option<String>,
+    /// Whether the log is about to be closed or given up: nothing more is taken or flushed.
+    ending: bool,
 }
 
 /// What is left to do once the lock is released.
@@ -279,7 +281,7 @@ impl Inner {
                 Error::UnknownEpoch
             });
         }
-        if self.replica.leader().is_none() || self.log.is_none() {
+        if self.replica.leader().is_none() || self.log.is_none() || self.ending {
             return Err(Error::NotLeader);
         }
         Ok(())
@@ -290,6 +292,9 @@ impl FlushTarget for Partition {
     fn start_flush(&self) -> Option<FlushJob> {
         let aftermath = {
             let mut inner = self.lock();
+            if inner.ending {
+                return None;
+            }
             let log = inner.log.as_mut()?;
             if let Some(job) = log.start_flush() {
                 return Some(job);

@@ -141,6 +141,8 @@ impl Partition {
                 tracing::error!(partition = %self.name, %error, "damaged bytes are not served");
                 Err(error.into())
             }
+            // Nothing is wrong with the disk.
+            Some(Err(error)) if error.is_shortage() => Err(error.into()),
             Some(Err(error)) => {
                 self.fail(&error.to_string());
                 Err(error.into())

@@ -601,3 +601,21 @@ fn trap_03_acks_other_values_have_no_meaning() {
         assert_eq!(Acks::from_wire(other), None);
     }
 }
+
+/// An error of a sync is told once. If the flush that gets it is not waited for, the sync of the
+/// close finds nothing wrong, and the log counts as whole.
+#[test]
+fn a_close_waits_for_the_flush_under_way_and_fails_with_it() {
+    let fixture = Fixture::led();
+    fixture.append(Acks::Leader, &["a"]).expect("appended");
+    let job = fixture.partition.start_flush().expect("there is something to flush");
+    std::thread::scope(|scope| {
+        let closing = scope.spawn(|| fixture.partition.close());
+        while !matches!(fixture.append(Acks::Leader, &["b"]), Err(Error::NotLeader)) {
+            std::thread::yield_now();
+        }
+        fixture.partition.finish_flush(job, Err(io::Error::other("the disk is gone")));
+        let error = closing.join().expect("no panic").expect_err("not whole");
+        assert!(error.to_string().contains("the disk is gone"), "{error}");
+    });
+}

@@ -104,3 +104,24 @@ fn every_file_belongs_to_a_segment_or_to_the_end() {
     let snapshots = names.iter().filter(|entry| entry.name.ends_with(".snapshot")).count();
     assert!(snapshots <= log.segment_count() + 1, "{names:?}");
 }
+
+#[test]
+fn a_log_that_is_given_up_leaves_no_file_open_and_no_read_to_be_served() {
+    let mut room = Room::new();
+    let disk: Arc<dyn Disk> = Arc::new(room.disk.clone());
+    let bounds = SharedBounds { tail_bytes_max: 0, ..SharedBounds::default() };
+    let shared = Shared::with_bounds(disk, Path::new("/data"), bounds);
+    room.hints.shared = Some(Arc::clone(&shared));
+    let mut log = room.open();
+    for _ in 0..40 {
+        append(&mut log, plain(1));
+    }
+    flush(&mut log);
+    let plan = log.read(Offset::ZERO, ALL, 400, true).expect("plan");
+    assert!(!plan.execute().expect("there").is_empty());
+    assert!(shared.open_files.count() > 0);
+    drop(log);
+    assert!(matches!(plan.execute(), Err(Error::Moved)), "another topic may have the name");
+    drop(plan);
+    assert_eq!(shared.open_files.count(), 0, "an open file keeps its room after it is removed");
+}
