@@ -9,6 +9,7 @@
 //! Must never: know what a record, a topic or a node is.
 
 pub mod clock;
+pub mod descriptors;
 pub mod disk;
 pub mod disk_memory;
 pub mod lock;
