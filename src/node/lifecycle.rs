@@ -3,7 +3,7 @@
 use super::Error;
 use super::admin::{Phase, Vitals};
 use super::data_dir::DataDir;
-use super::maintenance::{self, NodeNotices};
+use super::maintenance::NodeNotices;
 use super::reconcile::Reconciler;
 use crate::config::HostPort;
 use crate::env::shutdown::{Shutdown, Trigger};
@@ -12,6 +12,7 @@ use crate::kafka;
 use crate::limits::{PARTITION_OPENERS_MAX, STOP_MS_MAX};
 use crate::log::checkpoint;
 use crate::metadata;
+use crate::partition::Checkpoint;
 use crate::types::{ClusterId, NodeId};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -240,6 +241,7 @@ fn close_logs(reconciler: &Reconciler) -> Vec<String> {
     let partitions = reconciler.table.all();
     spawn::in_parallel("close partition", PARTITION_OPENERS_MAX, partitions, |partition| {
         let name = partition.topic_partition().clone();
+        let before = partition.offsets();
         let result = partition.close();
         // Inserts and pushes leave both whole, whoever panics elsewhere.
         let mut guard = closed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -248,12 +250,22 @@ fn close_logs(reconciler: &Reconciler) -> Vec<String> {
                 guard.0.insert(name, checkpoint);
             }
             Ok(None) => {}
-            Err(error) => guard.1.push(format!("{name}: {error}")),
+            Err(error) => {
+                guard.1.push(format!("{name}: {error}"));
+                // What was true before holds: it says no more than was durable.
+                if let Ok(offsets) = before {
+                    guard.0.insert(name, Checkpoint::from(offsets));
+                }
+            }
         }
     });
     let (found, mut trouble) = closed.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if let Err(error) = maintenance::write_checkpoints(reconciler, &found) {
+    if let Err(error) = reconciler.save_checkpoints(&found) {
         trouble.push(error.to_string());
+    }
+    if reconciler.failed_count() > 0 {
+        // The mark would say that their logs are whole, too.
+        trouble.push(format!("{} partitions could not be opened", reconciler.failed_count()));
     }
     trouble
 }

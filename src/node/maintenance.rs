@@ -3,13 +3,10 @@
 use super::reconcile::Reconciler;
 use crate::env::shutdown::Shutdown;
 use crate::env::spawn;
-use crate::log::checkpoint::{self, HIGH_WATERMARK, LOG_START, RECOVERY_POINT};
 use crate::metadata;
-use crate::partition::{Checkpoint, Notices, Table};
+use crate::partition::{Notices, Table};
 use crate::replica::IsrProposal;
-use crate::types::{Offset, TopicId, TopicPartition};
-use std::collections::BTreeMap;
-use std::path::Path;
+use crate::types::{TopicId, TopicPartition};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -88,35 +85,16 @@ pub(super) async fn checkpoint(
         }
         let reconciler = Arc::clone(&reconciler);
         spawn::blocking("checkpoint", move || {
-            let mut found = BTreeMap::new();
             for partition in reconciler.table.all() {
                 // Topics with write.caching flush through this alone.
                 partition.request_flush();
-                if let Some(checkpoint) = partition.checkpoint() {
-                    found.insert(partition.topic_partition().clone(), checkpoint);
-                }
+                // The offsets are taken for all together, below.
+                let _ = partition.checkpoint();
             }
-            if let Err(error) = write_checkpoints(&reconciler, &found) {
-                tracing::warn!(%error, "checkpoints not written; recovery takes longer");
-            }
+            reconciler.write_checkpoints();
         })
         .await;
     }
-}
-
-/// Replaces the checkpoint files.
-pub(super) fn write_checkpoints(
-    reconciler: &Reconciler,
-    found: &BTreeMap<TopicPartition, Checkpoint>,
-) -> Result<(), crate::log::Error> {
-    let write = |file: &str, value: fn(&Checkpoint) -> Offset| {
-        let offsets = found.iter().map(|(name, found)| (name.clone(), value(found))).collect();
-        let dir: &Path = &reconciler.logs_dir;
-        checkpoint::write_offsets(&reconciler.disk, dir, file, &offsets)
-    };
-    write(RECOVERY_POINT, |found| found.flushed)?;
-    write(HIGH_WATERMARK, |found| found.high_watermark)?;
-    write(LOG_START, |found| found.log_start)
 }
 
 /// Lets laggards leave their ISRs and opens what did not open, now and then, until the shutdown.
@@ -130,8 +108,9 @@ pub(super) async fn keep_up(
             partition.tick();
         }
         if reconciler.failed_count() > 0 {
-            let (reconciler, image) = (Arc::clone(&reconciler), metadata.image());
-            spawn::blocking("open partition", move || reconciler.retry_failed(&image)).await;
+            let (reconciler, metadata) = (Arc::clone(&reconciler), metadata.clone());
+            let retry = move || reconciler.retry_failed(|| metadata.image());
+            spawn::blocking("open partition", retry).await;
         }
     }
 }

@@ -5,7 +5,8 @@
 //! wait for the disk.
 //!
 //! Invariants:
-//! - A directory is served only under the topic id that it was made for.
+//! - A directory is served only under the topic id that it was made for, and the checkpoint files,
+//!   which know names alone, never say of a topic what was true of an older one of that name.
 //! - Nothing is deleted but what the metadata says was deleted: a directory that the metadata
 //!   does not know is renamed aside and reported.
 
@@ -21,11 +22,11 @@ use crate::log::{LogConfig, OpenHints, Shared};
 use crate::metadata::state::configs::{ConfigResource, StaticConfigs, TopicConfig};
 use crate::metadata::state::{Topic, TopicChange};
 use crate::metadata::{Delta, Image};
-use crate::partition::{Assignment, Notices, OpenOptions, Partition, Table};
+use crate::partition::{Assignment, Checkpoint, Notices, OpenOptions, Partition, Table};
 use crate::protocol::records::TimestampKind;
 use crate::replica::Settings;
 use crate::types::{NodeId, Offset, PartitionIndex, TopicId, TopicPartition};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -47,8 +48,11 @@ pub(super) struct Reconciler {
     pub(super) statics: Arc<StaticConfigs>,
     pub(super) notices: Arc<dyn Notices>,
     pub(super) table: Arc<Table>,
-    /// Partitions that did not open, to be tried again.
-    pub(super) failed: Mutex<BTreeSet<(TopicId, PartitionIndex)>>,
+    /// Partitions that did not open, to be tried again, with what the checkpoints say of them.
+    pub(super) failed: Mutex<BTreeMap<(TopicId, PartitionIndex), Unopened>>,
+    /// Held by whoever gathers and writes the checkpoint files, so that the older of two never
+    /// replaces the newer.
+    pub(super) checkpoints: Mutex<()>,
     /// Held by whoever opens or deletes, so that no directory is opened twice.
     pub(super) turn: Mutex<()>,
 }
@@ -60,6 +64,33 @@ struct Remembered {
     flushed: BTreeMap<TopicPartition, Offset>,
     high_watermark: BTreeMap<TopicPartition, Offset>,
     log_start: BTreeMap<TopicPartition, Offset>,
+}
+
+/// What the checkpoint files say of one partition.
+#[derive(Debug, Clone, Copy, Default)]
+struct Known {
+    clean_shutdown: bool,
+    flushed: Option<Offset>,
+    high_watermark: Option<Offset>,
+    log_start: Option<Offset>,
+}
+
+impl Remembered {
+    fn of(&self, name: &TopicPartition) -> Known {
+        Known {
+            clean_shutdown: self.clean_shutdown,
+            flushed: self.flushed.get(name).copied(),
+            high_watermark: self.high_watermark.get(name).copied(),
+            log_start: self.log_start.get(name).copied(),
+        }
+    }
+}
+
+/// A partition that did not open.
+#[derive(Debug)]
+pub(super) struct Unopened {
+    name: TopicPartition,
+    known: Known,
 }
 
 /// One partition to open.
@@ -80,7 +111,8 @@ impl Reconciler {
         let openings: Vec<_> = openings.collect();
         let count = openings.len();
         spawn::in_parallel("open partition", PARTITION_OPENERS_MAX, openings, |opening| {
-            self.open(image, &opening, &remembered);
+            let name = TopicPartition::new(opening.topic.name.clone(), opening.index);
+            self.open(image, &opening, remembered.of(&name));
         });
         if count > 0 {
             tracing::info!(partitions = count, clean_shutdown, "opened the partitions");
@@ -94,6 +126,7 @@ impl Reconciler {
         for (topic_id, change) in &delta.topics {
             if matches!(change, TopicChange::Deleted(_)) {
                 doomed.extend(self.take_out(*topic_id, |_| true));
+                self.failed().retain(|(failed, _), _| failed != topic_id);
             }
         }
         let mut openings = Vec::new();
@@ -111,27 +144,34 @@ impl Reconciler {
             doomed.iter().filter_map(|partition| self.set_aside(partition)).collect();
         if !doomed.is_empty() {
             self.sync_names();
+            // Before a new topic of an old name takes its first record: after a crash it would
+            // begin where the old one was cut, and what was acknowledged below would be gone.
+            self.write_checkpoints();
         }
-        let none = Remembered::default();
         spawn::in_parallel("open partition", PARTITION_OPENERS_MAX, openings, |opening| {
-            self.open(image, &opening, &none);
+            self.open(image, &opening, Known::default());
         });
         self.configure_changed(image, delta);
         self.assign_changed(image, delta);
         self.remove(doomed);
     }
 
-    /// Tries again to open what did not open before.
-    pub(super) fn retry_failed(&self, image: &Image) {
+    /// Tries again to open what did not open before. The image is asked for once nobody else opens
+    /// or deletes: an older one could bring a deleted topic back.
+    pub(super) fn retry_failed(&self, image: impl FnOnce() -> Arc<Image>) {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let failed: Vec<_> = self.failed().iter().copied().collect();
-        for (topic_id, index) in failed {
+        let image = &*image();
+        let failed: Vec<_> =
+            self.failed().iter().map(|(place, unopened)| (*place, unopened.known)).collect();
+        for ((topic_id, index), known) in failed {
             let topic = image.topic_by_id(topic_id).filter(|topic| self.is_ours(topic, index));
             let Some(topic) = topic else {
                 self.failed().remove(&(topic_id, index));
                 continue;
             };
-            self.open(image, &Opening { topic, index }, &Remembered::default());
+            // The mark of a clean stop was for the start alone.
+            let known = Known { clean_shutdown: false, ..known };
+            self.open(image, &Opening { topic, index }, known);
             if let Some(partition) = self.table.by_id(topic_id, index) {
                 self.assign(image, topic, &partition);
             }
@@ -143,8 +183,8 @@ impl Reconciler {
         self.failed().len()
     }
 
-    fn failed(&self) -> std::sync::MutexGuard<'_, BTreeSet<(TopicId, PartitionIndex)>> {
-        // The set is only ever changed by whole inserts and removes.
+    fn failed(&self) -> std::sync::MutexGuard<'_, BTreeMap<(TopicId, PartitionIndex), Unopened>> {
+        // The map is only ever changed by whole inserts and removes.
         self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -176,10 +216,12 @@ impl Reconciler {
         topic.partition(index).is_some_and(|partition| partition.replicas.contains(&self.node))
     }
 
-    fn open(&self, image: &Image, opening: &Opening<'_>, remembered: &Remembered) {
+    fn open(&self, image: &Image, opening: &Opening<'_>, known: Known) {
         let Opening { topic, index } = *opening;
         let name = TopicPartition::new(topic.name.clone(), index);
-        match self.try_open(image, topic, &name, remembered) {
+        // Noted first, so that even a panic leaves it to be tried again.
+        self.failed().insert((topic.id, index), Unopened { name: name.clone(), known });
+        match self.try_open(image, topic, &name, known) {
             Ok(partition) => {
                 self.failed().remove(&(topic.id, index));
                 // A partition of an older topic id was taken out before.
@@ -189,7 +231,6 @@ impl Reconciler {
                 }
             }
             Err(error) => {
-                self.failed().insert((topic.id, index));
                 tracing::error!(partition = %name, error, "the partition cannot be opened; it is tried again");
             }
         }
@@ -200,15 +241,23 @@ impl Reconciler {
         image: &Image,
         topic: &Topic,
         name: &TopicPartition,
-        remembered: &Remembered,
+        known: Known,
     ) -> Result<Arc<Partition>, String> {
         let dir = self.logs_dir.join(name.to_string());
-        self.clear_other_topic(topic, &dir)?;
+        let is_its_own = self.clear_other_topic(topic, &dir)?;
+        if !is_its_own && known.flushed.is_some_and(|flushed| flushed > Offset::ZERO) {
+            tracing::error!(
+                partition = %name, flushed = %known.flushed.unwrap_or(Offset::ZERO),
+                "no directory of this topic is here, although a checkpoint names the partition: \
+                 unless an older topic had the name, its records are lost; it begins empty"
+            );
+        }
+        let known = if is_its_own { known } else { Known::default() };
         let hints = OpenHints {
             topic_id: Some(topic.id),
-            flushed_checkpoint: remembered.flushed.get(name).copied(),
-            log_start_checkpoint: remembered.log_start.get(name).copied(),
-            clean_shutdown: remembered.clean_shutdown,
+            flushed_checkpoint: known.flushed,
+            log_start_checkpoint: known.log_start,
+            clean_shutdown: known.clean_shutdown,
             shared: Some(Arc::clone(&self.shared)),
         };
         let values = image.topic_config(topic, self.node, &self.statics);
@@ -221,13 +270,18 @@ impl Reconciler {
             config: self.log_config(&values),
             settings: self.settings(&values),
             hints,
-            high_watermark: remembered.high_watermark.get(name).copied().unwrap_or(Offset::ZERO),
+            high_watermark: known.high_watermark.unwrap_or(Offset::ZERO),
             clock: Arc::clone(&self.clock),
             flusher: self.flusher.clone(),
             notices: Arc::clone(&self.notices),
         };
         let (partition, report) = Partition::open(options).map_err(|error| error.to_string())?;
-        if report.cut_bytes > 0 || report.removed_segments > 0 {
+        if report.lost_flushed || report.damaged_batches > 0 {
+            tracing::error!(
+                partition = %name, ?report,
+                "records that were durable before are damaged or gone: check the disk"
+            );
+        } else if report.cut_bytes > 0 || report.removed_segments > 0 {
             tracing::warn!(partition = %name, ?report, "recovered after an unclean stop");
         } else if report.scanned_bytes > 0 {
             tracing::debug!(partition = %name, ?report, "recovered");
@@ -236,9 +290,10 @@ impl Reconciler {
     }
 
     /// Moves a directory away that has the name but belongs to another incarnation of the topic.
-    fn clear_other_topic(&self, topic: &Topic, dir: &std::path::Path) -> Result<(), String> {
+    /// Gives whether this topic's own is there.
+    fn clear_other_topic(&self, topic: &Topic, dir: &std::path::Path) -> Result<bool, String> {
         if !self.disk.exists(dir).map_err(|error| error.to_string())? {
-            return Ok(());
+            return Ok(false);
         }
         let found = checkpoint::read_topic_id(&self.disk, dir).map_err(|e| e.to_string())?;
         match found {
@@ -250,9 +305,9 @@ impl Reconciler {
                     dir = %dir.display(), aside = %aside.display(),
                     "the directory belongs to an older topic of this name; it was set aside"
                 );
-                Ok(())
+                Ok(false)
             }
-            _ => Ok(()),
+            found => Ok(found.is_some()),
         }
     }
 
@@ -289,6 +344,45 @@ impl Reconciler {
             }
         }
         self.sync_names();
+    }
+
+    /// Replaces the checkpoint files by what is true now. When that fails, they stay as they are.
+    pub(super) fn write_checkpoints(&self) {
+        let _alone = self.checkpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found = BTreeMap::new();
+        for partition in self.table.all() {
+            // One that was deleted meanwhile has nothing to be remembered.
+            if let Ok(offsets) = partition.offsets() {
+                found.insert(partition.topic_partition().clone(), Checkpoint::from(offsets));
+            }
+        }
+        if let Err(error) = self.save_checkpoints(&found) {
+            tracing::warn!(%error, "checkpoints not written; recovery takes longer");
+        }
+    }
+
+    /// Replaces the checkpoint files. What did not open keeps what they said of it.
+    pub(super) fn save_checkpoints(
+        &self,
+        found: &BTreeMap<TopicPartition, Checkpoint>,
+    ) -> Result<(), crate::log::Error> {
+        let unopened: Vec<_> = self
+            .failed()
+            .values()
+            .map(|unopened| (unopened.name.clone(), unopened.known))
+            .collect();
+        let write = |file: &str,
+                     now: fn(&Checkpoint) -> Offset,
+                     before: fn(&Known) -> Option<Offset>| {
+            let kept = unopened
+                .iter()
+                .filter_map(|(name, known)| before(known).map(|offset| (name.clone(), offset)));
+            let now = found.iter().map(|(name, found)| (name.clone(), now(found)));
+            checkpoint::write_offsets(&self.disk, &self.logs_dir, file, &kept.chain(now).collect())
+        };
+        write(RECOVERY_POINT, |found| found.flushed, |known| known.flushed)?;
+        write(HIGH_WATERMARK, |found| found.high_watermark, |known| known.high_watermark)?;
+        write(LOG_START, |found| found.log_start, |known| known.log_start)
     }
 
     /// Makes renames among the partitions' directories durable. When that fails, a crash may bring a

@@ -9,6 +9,7 @@ use super::reconcile::Reconciler;
 use super::{Error, kafka_listener};
 use crate::config::{HostPort, NodeConfig};
 use crate::env::clock::{Clock, SystemClock};
+use crate::env::descriptors;
 use crate::env::disk::{Disk, RealDisk};
 use crate::env::rng;
 use crate::env::shutdown::{self, Shutdown};
@@ -45,6 +46,7 @@ use tokio::sync::watch;
 /// Everything that people meet at a start, each with its cause and the next step.
 pub fn start(config: NodeConfig) -> Result<RunningNode, Error> {
     let started = Instant::now();
+    descriptors::raise_limit();
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let dir = DataDir::take(&config, Arc::clone(&disk))?;
@@ -146,6 +148,7 @@ impl Startup {
             notices: Arc::<NodeNotices>::clone(&notices),
             table: Arc::new(Table::new()),
             failed: Default::default(),
+            checkpoints: Default::default(),
             turn: Default::default(),
         });
         // With what this node holds opened, it may say that it is back.

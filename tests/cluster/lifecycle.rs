@@ -5,9 +5,10 @@
 mod common;
 
 use common::{Node, binary, scratch};
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// Runs the binary to its end, for starts that are to fail.
@@ -58,6 +59,26 @@ fn topic(node: &Node, verb: &str, name: &str, more: &[&str]) {
     let output = purlin(&arguments);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "topic {verb} {name}: {stderr}\n{}", node.log());
+}
+
+/// Produces one record for each line.
+fn produce(node: &Node, name: &str, lines: &str) {
+    let mut command = Command::new(binary());
+    command.args(["produce", name, "-q", "-b", node.bootstrap()]).stdin(Stdio::piped());
+    let mut producer = command.spawn().expect("the binary runs");
+    let mut stdin = producer.stdin.take().expect("piped");
+    stdin.write_all(lines.as_bytes()).expect("taken");
+    drop(stdin);
+    assert!(producer.wait().expect("ends").success(), "produce: {}", node.log());
+}
+
+/// Every record, one a line.
+fn consume(node: &Node, name: &str) -> String {
+    let output =
+        purlin(&["consume", name, "--offset", "earliest", "-e", "-q", "-b", node.bootstrap()]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "consume {name}: {stderr}\n{}", node.log());
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 #[test]
@@ -186,6 +207,29 @@ fn a_topic_made_anew_under_an_old_name_is_empty_and_served() {
     let names = entries(&logs(&node));
     let partitions: Vec<&String> = names.iter().filter(|name| name.starts_with("again")).collect();
     assert_eq!(partitions, ["again-0", "again-1"]);
+}
+
+/// Checkpoints know partitions by name alone. What they said of a deleted topic must not count for
+/// a new one of that name: its log would begin at the old one's start, and what was acknowledged
+/// below would be gone.
+#[test]
+fn checkpoints_of_a_deleted_topic_do_not_count_for_a_new_one_of_its_name() {
+    let mut node = Node::init(&[]);
+    topic(&node, "create", "orders", &[]);
+    produce(&node, "orders", "one\ntwo\nthree\n");
+    assert!(node.terminate().success(), "{}", node.log());
+    // As DeleteRecords leaves it.
+    let checkpoint = logs(&node).join("log-start-offset-checkpoint");
+    std::fs::write(&checkpoint, "0\n1\norders 0 3\n").expect("written");
+    node.restart();
+    assert_eq!(consume(&node, "orders"), "", "all were deleted");
+
+    topic(&node, "delete", "orders", &[]);
+    topic(&node, "create", "orders", &[]);
+    produce(&node, "orders", "four\nfive\n");
+    node.kill_nine();
+    node.restart();
+    assert_eq!(consume(&node, "orders"), "four\nfive\n");
 }
 
 #[test]
