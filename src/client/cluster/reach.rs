@@ -85,7 +85,10 @@ fn note(attempts: &mut Vec<Attempt>, address: Address, error: &Error) {
     };
     match attempts.iter_mut().find(|attempt| attempt.address == address) {
         Some(attempt) => {
-            attempt.cause = cause;
+            // The last try may be cut short by the limit: a time-out says less than what came before.
+            if !matches!(error, Error::Timeout { .. }) {
+                attempt.cause = cause;
+            }
             attempt.times += 1;
         }
         None => attempts.push(Attempt { address, cause, times: 1 }),
