@@ -178,47 +178,18 @@ impl Sender {
         let hurry = self.accumulator.hurries(state);
         let Some(queue) = partition_queue(state, topic, partition) else { return };
         let Some(front) = queue.waiting.front() else { return };
-        plan.wake_at(front.created + Duration::from_millis(options.delivery_timeout_ms));
-        if let Some(moment) = queue.paused_until.filter(|moment| *moment > now) {
-            return plan.wake_at(moment);
-        }
-        let again = front.attempts > 0;
-        if queue.alone || (again && !queue.under_way.is_empty()) {
+        if self.is_held(queue, front, hurry, plan, now) {
             return;
-        }
-        let at_once = if options.idempotence {
-            options.in_flight_max.min(limits::CLIENT_PARTITION_IN_FLIGHT_MAX)
-        } else {
-            options.in_flight_max
-        };
-        if queue.under_way.len() >= at_once {
-            return;
-        }
-        let due = front.created + Duration::from_millis(options.linger_ms);
-        if !hurry && front.is_open() && !again && due > now {
-            return plan.wake_at(due);
         }
         let leader = info.and_then(|info| info.partitions.get(partition)?.leader);
         let Some(node) = leader else {
             plan.leaderless = true;
             return;
         };
-        if let Some(moment) = self.quiet_until.get(&node).filter(|moment| **moment > now) {
-            return plan.wake_at(*moment);
-        }
-        if self.cluster.open_connection(node, Purpose::Produce).is_none() {
-            plan.connect.insert(node);
+        if !self.has_room(node, front, plan, now) {
             return;
         }
-        // Without an answer there is nothing to pair requests with: one after the other.
-        let requests_max = if options.acks == Acks::None { 1 } else { options.in_flight_max };
-        if self.open_requests.get(&node).copied().unwrap_or(0) >= requests_max {
-            return;
-        }
-        let planned = plan.requests.get(&node).map_or(0, |request| request.bytes);
-        if planned > 0 && planned + front.bytes() > limits::CLIENT_REQUEST_BYTES_MAX {
-            return;
-        }
+        let again = front.attempts > 0;
         if options.idempotence && front.stamp.is_none() {
             let Some(identity) = queue.identity.or(shared_identity) else {
                 plan.identity_wanted = true;
@@ -238,6 +209,61 @@ impl Sender {
         let request = plan.requests.entry(node).or_default();
         request.bytes += batch.bytes();
         request.sent.push(Sent { topic: topic.clone(), partition: partition as i32, batch });
+    }
+
+    /// Whether the partition's first batch has to wait for time or for those under way.
+    fn is_held(
+        &self,
+        queue: &PartitionQueue,
+        front: &Batch,
+        hurry: bool,
+        plan: &mut Plan,
+        now: Instant,
+    ) -> bool {
+        let options = &self.accumulator.options;
+        plan.wake_at(front.created + Duration::from_millis(options.delivery_timeout_ms));
+        if let Some(moment) = queue.paused_until.filter(|moment| *moment > now) {
+            plan.wake_at(moment);
+            return true;
+        }
+        let again = front.attempts > 0;
+        if queue.alone || (again && !queue.under_way.is_empty()) {
+            return true;
+        }
+        let at_once = if options.idempotence {
+            options.in_flight_max.min(limits::CLIENT_PARTITION_IN_FLIGHT_MAX)
+        } else {
+            options.in_flight_max
+        };
+        if queue.under_way.len() >= at_once {
+            return true;
+        }
+        let due = front.created + Duration::from_millis(options.linger_ms);
+        let lingers = !hurry && front.is_open() && !again && due > now;
+        if lingers {
+            plan.wake_at(due);
+        }
+        lingers
+    }
+
+    /// Whether the broker can be sent the batch now.
+    fn has_room(&self, node: NodeId, front: &Batch, plan: &mut Plan, now: Instant) -> bool {
+        let options = &self.accumulator.options;
+        if let Some(moment) = self.quiet_until.get(&node).filter(|moment| **moment > now) {
+            plan.wake_at(*moment);
+            return false;
+        }
+        if self.cluster.open_connection(node, Purpose::Produce).is_none() {
+            plan.connect.insert(node);
+            return false;
+        }
+        // Without an answer there is nothing to pair requests with: one after the other.
+        let requests_max = if options.acks == Acks::None { 1 } else { options.in_flight_max };
+        if self.open_requests.get(&node).copied().unwrap_or(0) >= requests_max {
+            return false;
+        }
+        let planned = plan.requests.get(&node).map_or(0, |request| request.bytes);
+        planned == 0 || planned + front.bytes() <= limits::CLIENT_REQUEST_BYTES_MAX
     }
 
     fn carry_out(&mut self, plan: Plan, now: Instant) {

@@ -62,6 +62,8 @@ async fn silence_and_wrong_answers_end_in_an_error_with_the_address() {
         asked.correlation_id += 1;
         asked.answer::<ApiVersionsRequest>(&versions())
     });
-    let error = Cluster::connect(impatient(&wrong)).await.expect_err("answers nobody asked for");
+    let patient = ClusterOptions { reach_timeout_ms: 2_000, ..impatient(&wrong) };
+    let patient = ClusterOptions { connect_timeout_ms: 2_000, ..patient };
+    let error = Cluster::connect(patient).await.expect_err("answers nobody asked for");
     assert!(error.to_string().contains("nobody asked for"), "{error}");
 }

@@ -31,6 +31,10 @@ fn rows(
         Ok(lines) => lines,
         Err(entry) => return Ok(vec![entry]),
     };
+    // Made, and not written yet.
+    if lines.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut entries = Vec::new();
     let mut count = None;
     for (number, line) in lines {
