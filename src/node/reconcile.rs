@@ -115,6 +115,9 @@ impl Reconciler {
             self.open(image, &opening, remembered.of(&name));
         });
         if count > 0 {
+            // Before anything is appended: a recovery point above what recovery left would vouch for
+            // bytes that are written only now.
+            self.write_checkpoints();
             tracing::info!(partitions = count, clean_shutdown, "opened the partitions");
         }
     }
