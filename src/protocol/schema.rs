@@ -1,7 +1,7 @@
 //! The schema: how a message's fields map to bytes in each version.
 //!
-//! [`schema!`] declares a structure once, field by field, with the versions that carry it; from
-//! that come the struct, its default, its decoder and its encoder. [`request!`] names a request's
+//! `schema!` declares a structure once, field by field, with the versions that carry it; from
+//! that come the struct, its default, its decoder and its encoder. `request!` names a request's
 //! API, versions and response.
 //!
 //! Invariant: a field that a version does not carry decodes to its default, and is left out when

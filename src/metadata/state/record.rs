@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Numbers in keys are big-endian, so that keys sort as numbers do. Values are in the form of
-//! [`codec`](super::codec).
+//! [`super::codec`].
 //!
 //! Invariants: [`visit`] and [`Loader`] are each other's inverse; [`changes`] between two states
 //! turns the records of the one into those of the other.
