@@ -271,6 +271,9 @@ pub const CLIENT_RETRIES_MAX: u32 = 10_000;
 
 // ---- node ----
 
+/// How long a start waits for the lock of its data directory, in milliseconds.
+pub const DIR_LOCK_MS_MAX: u64 = 2_000;
+
 /// Bytes of one frame between nodes.
 pub const RPC_FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 

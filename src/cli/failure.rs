@@ -142,9 +142,8 @@ fn next_step_for(code: ErrorCode) -> Option<&'static str> {
         }
         ErrorCode::InvalidPartitions => "purlin topic describe, to see how many it has",
         ErrorCode::InvalidConfig => "purlin topic describe --all, which lists every setting",
-        ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge => {
-            "purlin topic alter TOPIC --config max.message.bytes=BYTES"
-        }
+        ErrorCode::MessageTooLarge => "purlin topic alter TOPIC --config max.message.bytes=BYTES",
+        ErrorCode::RecordListTooLarge => "purlin topic alter TOPIC --config segment.bytes=BYTES",
         ErrorCode::NotEnoughReplicas
         | ErrorCode::NotEnoughReplicasAfterAppend
         | ErrorCode::LeaderNotAvailable

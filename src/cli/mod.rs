@@ -116,5 +116,7 @@ fn show_logs(serves: bool) {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(serves)
+        // A stderr that takes no more (a full disk) must not end the node.
+        .log_internal_errors(false)
         .init();
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// What became of an attempt to hold a lock file.
 #[derive(Debug)]
@@ -21,6 +23,9 @@ pub struct FileLock {
 
 /// Bytes of a lock file that are read to name its holder.
 const HOLDER_BYTES_MAX: u64 = 256;
+
+/// Between two tries of [`hold_within`].
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Tries to hold the lock file at `path`, which is made if it is missing. The file names its
 /// holder for people; the lock itself is the kernel's, so a killed process leaves none behind.
@@ -46,6 +51,20 @@ pub fn hold(path: &Path) -> io::Result<LockOutcome> {
             Ok(LockOutcome::HeldByOther(name.to_owned()))
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// As [`hold`], but asks again for up to `patience` while another process holds the file.
+///
+/// # Errors
+/// Those of the file system.
+pub fn hold_within(path: &Path, patience: Duration) -> io::Result<LockOutcome> {
+    let begun = Instant::now();
+    loop {
+        match hold(path)? {
+            LockOutcome::HeldByOther(_) if begun.elapsed() < patience => thread::sleep(PAUSE),
+            outcome => return Ok(outcome),
+        }
     }
 }
 

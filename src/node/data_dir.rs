@@ -15,15 +15,20 @@ use crate::config::{KEPT_SETTINGS_FILE, NODE_ID_DEFAULT, NodeConfig, StartMode};
 use crate::env::disk::{Disk, OpenMode};
 use crate::env::lock::{self, FileLock, LockOutcome};
 use crate::env::rng;
+use crate::limits::DIR_LOCK_MS_MAX;
 use crate::log::checkpoint::MetaProperties;
 use crate::types::{ClusterId, DirectoryId};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Kafka's name for the identity file.
 const META_PROPERTIES: &str = "meta.properties";
 const LOCK: &str = "lock";
+/// How long a start waits for the lock: the system takes a moment to clear away a process that was
+/// killed just now.
+const LOCK_WAIT: Duration = Duration::from_millis(DIR_LOCK_MS_MAX);
 const INITIALISING: &str = "initialising";
 const METADATA: &str = "metadata";
 /// What a new node may find in its directory: its own lock, and what `mkfs` leaves.
@@ -55,7 +60,7 @@ impl DataDir {
         {
             return Err(Error::NotInitialised { dir: root });
         }
-        let lock = match lock::hold(&root.join(LOCK)).map_err(unusable)? {
+        let lock = match lock::hold_within(&root.join(LOCK), LOCK_WAIT).map_err(unusable)? {
             LockOutcome::Held(lock) => lock,
             LockOutcome::HeldByOther(holder) => return Err(Error::Locked { dir: root, holder }),
         };

@@ -86,6 +86,22 @@ impl Remembered {
     }
 }
 
+impl Known {
+    /// The checkpointed log start. It never passes the high watermark, so one that does is damage,
+    /// and would cost every record below it: then the segments' own start counts.
+    fn plausible_log_start(&self, name: &TopicPartition) -> Option<Offset> {
+        let (start, high_watermark) = (self.log_start?, self.high_watermark);
+        if high_watermark.is_some_and(|high_watermark| start > high_watermark) {
+            tracing::error!(
+                partition = %name, %start, ?high_watermark,
+                "the checkpointed log start lies above the high watermark, so it is wrong and not used"
+            );
+            return None;
+        }
+        Some(start)
+    }
+}
+
 /// A partition that did not open.
 #[derive(Debug)]
 pub(super) struct Unopened {
@@ -259,7 +275,7 @@ impl Reconciler {
         let hints = OpenHints {
             topic_id: Some(topic.id),
             flushed_checkpoint: known.flushed,
-            log_start_checkpoint: known.log_start,
+            log_start_checkpoint: known.plausible_log_start(name),
             clean_shutdown: known.clean_shutdown,
             shared: Some(Arc::clone(&self.shared)),
         };

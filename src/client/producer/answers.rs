@@ -187,7 +187,9 @@ fn judge(sent: &Sent, answer: &PartitionProduceResponse) -> Verdict {
         {
             Verdict::OutOfSequence(said())
         }
-        ErrorCode::MessageTooLarge if sent.batch.count() > 1 => Verdict::Split,
+        ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge if sent.batch.count() > 1 => {
+            Verdict::Split
+        }
         code if code.is_retriable() => Verdict::Again(said()),
         code => {
             let mut message = answer.error_message.as_ref().map(ToString::to_string);

@@ -125,6 +125,15 @@ impl LogStore {
         let inner = Inner { disk, dir, clock, log, snapshots, ends };
         // Read everything once: the last entry's id is needed, and damage is better found now.
         let last = inner.check_all()?.or(purged);
+        // An entry of a term comes after a vote in it: a vote that is gone could be given twice.
+        if let Some(last) = last.filter(|last| vote.is_none() && last.leader_id.term > 0) {
+            return Err(Error::Damaged(format!(
+                "the vote is missing from {}, although the log has entries of term {}; restore it \
+                 from a backup of this node",
+                inner.dir.display(),
+                last.leader_id.term
+            )));
+        }
         inner.ends().last = last;
         // What has been found is what is promised from now on.
         let flushed = inner.log.lock().flushed_offset();

@@ -137,7 +137,13 @@ pub(super) fn open(options: &MetadataOptions, publisher: Arc<Publisher>) -> Resu
     let threads = Threads::default();
     threads.add(log_thread);
     let owner = Owner { cluster_id: options.cluster_id, node_id: options.node_id };
-    let store = store::open(&options.state_dir, owner);
+    let store = store::open(&options.state_dir, owner).map_err(|found| {
+        Error::Damaged(format!(
+            "{} belongs to {found}, but meta.properties says {owner}; restore that file, or start \
+             with the directory that is meant",
+            options.state_dir.display()
+        ))
+    })?;
     let start = choose(&log, ends, newest, store.as_ref(), owner)?;
     let (writer, thread) = match store {
         Some(store) => {

@@ -17,6 +17,7 @@ use crate::env::spawn;
 use crate::limits::{METADATA_STORE_CACHE_BYTES, METADATA_STORE_QUEUE_MAX};
 use crate::types::{ClusterId, NodeId};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -39,6 +40,12 @@ pub(super) struct Applied {
 pub(super) struct Owner {
     pub(super) cluster_id: ClusterId,
     pub(super) node_id: NodeId,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "node {} of cluster {}", self.node_id, self.cluster_id)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +90,9 @@ pub(super) enum StoreError {
     /// The content does not check.
     #[error("{0}")]
     Damaged(String),
+    /// Another node, or a node of another cluster, wrote it.
+    #[error("it belongs to {0}")]
+    Foreign(Owner),
 }
 
 /// An open store.
@@ -125,7 +135,7 @@ impl Store {
             let meta: Meta =
                 codec::decode(VERSION, &meta).map_err(|error| damaged(error.to_string()))?;
             if meta.owner != owner {
-                return Err(damaged(format!("it belongs to {:?}", meta.owner)));
+                return Err(StoreError::Foreign(meta.owner));
             }
             let mut loader = Loader::default();
             let mut records = Records::default();
@@ -278,27 +288,32 @@ pub(super) struct OpenStore {
 
 /// Opens the store in `dir`. One that can't be used is thrown away and begun anew; if even that
 /// fails, there is none, and the node works without.
-pub(super) fn open(dir: &Path, owner: Owner) -> Option<OpenStore> {
+///
+/// # Errors
+/// Whose store it is, when it is not `owner`'s: then the whole directory is somebody else's, or its
+/// `meta.properties` was changed, and to go on would mix two clusters.
+pub(super) fn open(dir: &Path, owner: Owner) -> Result<Option<OpenStore>, Owner> {
     match open_and_load(dir, owner) {
-        Ok(open) => return Some(open),
+        Ok(open) => return Ok(Some(open)),
+        Err(StoreError::Foreign(found)) => return Err(found),
         Err(StoreError::Sled(sled::Error::Io(error)))
             if error.to_string().contains("could not acquire lock") =>
         {
             tracing::warn!(%error, "the metadata state store is in use by another process");
-            return None;
+            return Ok(None);
         }
         Err(error) => {
             tracing::warn!(%error, "the metadata state store can't be used; making it anew");
         }
     }
     let removed = RealDisk.remove_dir_all(dir).map_err(StoreError::from);
-    match removed.and_then(|()| open_and_load(dir, owner)) {
-        Ok(open) => Some(open),
-        Err(error) => {
+    Ok(removed.and_then(|()| open_and_load(dir, owner)).map_or_else(
+        |error| {
             tracing::error!(%error, "no metadata state store; starts will take longer");
             None
-        }
-    }
+        },
+        Some,
+    ))
 }
 
 fn open_and_load(dir: &Path, owner: Owner) -> Result<OpenStore, StoreError> {

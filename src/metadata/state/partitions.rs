@@ -73,11 +73,11 @@ fn added_partitions(
     let refuse = |message: String| Err(Refusal::new(RefusalKind::InvalidPartitions, message));
     let count = usize::try_from(more.count).unwrap_or(0);
     if count == current {
-        return refuse(format!("Topic already has {current} partition(s)."));
+        return refuse(format!("topic '{}' has {current} partitions already", topic.name));
     }
     if count < current {
         return refuse(format!(
-            "The topic {} currently has {current} partition(s); {} would not be an increase.",
+            "topic '{}' has {current} partitions; their number can only grow, not become {}",
             topic.name, more.count
         ));
     }
@@ -99,7 +99,8 @@ fn added_partitions(
     }
 }
 
-fn placed(
+/// Partitions `first .. first + count` of a topic on replicas chosen by its id.
+pub(super) fn placed(
     state: &State,
     id: TopicId,
     first: usize,
@@ -113,10 +114,7 @@ fn placed(
             election::new_partition(replicas, |id| state.is_active(id)).ok_or_else(|| {
                 Refusal::new(
                     RefusalKind::InvalidReplicationFactor,
-                    format!(
-                        "Unable to replicate the partition {factor} time(s): All brokers are \
-                         currently fenced or in controlled shutdown."
-                    ),
+                    "no broker is active to hold the partition",
                 )
             })
         })
@@ -133,8 +131,7 @@ fn assigned(
     let refuse = |message: String| Refusal::new(RefusalKind::InvalidReplicaAssignment, message);
     if assignments.len() != additional {
         return Err(refuse(format!(
-            "Attempted to add {additional} additional partition(s), but only {} assignment(s) \
-             were specified.",
+            "{additional} partitions are to be added, but replicas were given for {}",
             assignments.len()
         )));
     }
@@ -144,8 +141,7 @@ fn assigned(
             check_assignment(state, replicas, Some(factor))?;
             election::new_partition(replicas.clone(), |id| state.is_active(id)).ok_or_else(|| {
                 refuse(format!(
-                    "All brokers specified in the manual partition assignment for partition \
-                     {index} are fenced or in controlled shutdown."
+                    "no broker among the replicas given for partition {index} is active"
                 ))
             })
         })
@@ -161,26 +157,19 @@ pub(super) fn check_assignment(
     let refuse =
         |message: String| Err(Refusal::new(RefusalKind::InvalidReplicaAssignment, message));
     if replicas.is_empty() {
-        return refuse("The manual partition assignment includes an empty replica list.".into());
+        return refuse("a partition was given an empty list of replicas".into());
     }
     let mut sorted = replicas.to_vec();
     sorted.sort_unstable();
     if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-        return refuse(format!(
-            "The manual partition assignment includes the broker {} more than once.",
-            pair[0]
-        ));
+        return refuse(format!("a partition was given broker {} more than once", pair[0]));
     }
     if let Some(unknown) = sorted.iter().find(|id| state.broker(**id).is_none()) {
-        return refuse(format!(
-            "The manual partition assignment includes broker {unknown}, but no such broker is \
-             registered."
-        ));
+        return refuse(format!("a partition was given broker {unknown}, which is not registered"));
     }
     match factor {
         Some(factor) if factor != replicas.len() => refuse(format!(
-            "The manual partition assignment includes a partition with {} replica(s), but this is \
-             not consistent with previous partitions, which have {factor} replica(s).",
+            "a partition was given {} replicas, where the topic's others have {factor}",
             replicas.len()
         )),
         _ => Ok(()),
@@ -188,7 +177,7 @@ pub(super) fn check_assignment(
 }
 
 /// Where a topic's placement starts: part of its random id.
-pub(super) fn seed(id: TopicId) -> u64 {
+fn seed(id: TopicId) -> u64 {
     // The first bytes of a version 4 id carry fixed bits; the last eight are random but for two.
     id.0[8..].iter().fold(0, |seed, byte| (seed << 8) | u64::from(*byte))
 }

@@ -39,18 +39,14 @@ pub(super) fn place(
     let refuse = |why: String| {
         Refusal::new(
             RefusalKind::InvalidReplicationFactor,
-            format!("Unable to replicate the partition {replication_factor} time(s): {why}"),
+            format!("{replication_factor} replicas cannot be placed: {why}"),
         )
     };
     if !candidates.iter().any(|candidate| candidate.active) {
-        return Err(refuse("All brokers are currently fenced or in controlled shutdown.".into()));
+        return Err(refuse("no broker is active".into()));
     }
     if replication_factor > candidates.len() {
-        return Err(refuse(format!(
-            "The target replication factor of {replication_factor} cannot be reached because only \
-             {} broker(s) are registered.",
-            candidates.len()
-        )));
+        return Err(refuse(format!("the cluster has {} brokers", candidates.len())));
     }
     // Fenced brokers are a last resort: they can hold nothing now.
     let active = interleave(candidates.iter().filter(|candidate| candidate.active));
@@ -177,7 +173,7 @@ mod tests {
     fn too_few_brokers_or_none_active_are_refused_as_kafka_does() {
         let error = place(&brokers(1), 0, 0, 1, 3).expect_err("one broker only");
         assert_eq!(error.kind, RefusalKind::InvalidReplicationFactor);
-        assert!(error.message.contains("only 1 broker(s) are registered"), "{error}");
+        assert!(error.message.contains("the cluster has 1 brokers"), "{error}");
         let mut fenced = brokers(2);
         fenced.iter_mut().for_each(|candidate| candidate.active = false);
         assert!(place(&fenced, 0, 0, 1, 1).is_err());

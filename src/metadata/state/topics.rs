@@ -37,7 +37,10 @@ pub(super) fn create(
     for new in command.topics {
         let name = new.name.clone();
         let outcome = if seen.get(&name).is_some_and(|count| *count > 1) {
-            Err(Refusal::new(RefusalKind::InvalidRequest, "Duplicate topic name."))
+            Err(Refusal::new(
+                RefusalKind::InvalidRequest,
+                "the topic is named more than once in one request",
+            ))
         } else {
             create_one(&mut copy, new, defaults)
         };
@@ -120,7 +123,7 @@ fn check_name(state: &State, text: &str) -> Result<TopicName, Refusal> {
     if text == "__cluster_metadata" {
         return Err(Refusal::new(
             RefusalKind::InvalidRequest,
-            "Creation of internal topic __cluster_metadata is prohibited.",
+            "the name __cluster_metadata is reserved",
         ));
     }
     let name = TopicName::new(text)
@@ -128,13 +131,13 @@ fn check_name(state: &State, text: &str) -> Result<TopicName, Refusal> {
     if state.topic_by_name(text).is_some() {
         return Err(Refusal::new(
             RefusalKind::TopicExists,
-            format!("Topic '{text}' already exists."),
+            format!("topic '{text}' exists already"),
         ));
     }
     if let Some(other) = state.collision_keys.get(&name.collision_key()) {
         return Err(Refusal::new(
             RefusalKind::InvalidTopic,
-            format!("Topic '{text}' collides with existing topic: {other}"),
+            format!("topic '{text}' differs from topic '{other}' only in '.' and '_'"),
         ));
     }
     Ok(name)
@@ -149,7 +152,7 @@ fn check_configs(
     if !nulls.is_empty() {
         return Err(Refusal::new(
             RefusalKind::InvalidConfig,
-            format!("Null value not supported for topic configs: {}", nulls.join(",")),
+            format!("topic configs without a value: {}", nulls.join(", ")),
         ));
     }
     let change = ConfigChange::Replace(given.to_vec());
@@ -164,13 +167,13 @@ fn placed_partitions(
     if new.replication_factor < -1 || new.replication_factor == 0 {
         return Err(Refusal::new(
             RefusalKind::InvalidReplicationFactor,
-            "Replication factor must be larger than 0, or -1 to use the default value.",
+            "the replication factor must be at least 1, or -1 for the default",
         ));
     }
     if new.partitions < -1 || new.partitions == 0 {
         return Err(Refusal::new(
             RefusalKind::InvalidPartitions,
-            "Number of partitions was set to an invalid non-positive value.",
+            "the number of partitions must be at least 1, or -1 for the default",
         ));
     }
     let or_default = |asked: i32, default: i32| if asked == -1 { default.max(1) } else { asked };
@@ -179,34 +182,19 @@ fn placed_partitions(
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     let factor = usize::try_from(factor).unwrap_or(usize::MAX);
     check_bounds(state, count)?;
-    let candidates: Vec<Candidate> = state.brokers().map(|broker| Candidate::of(broker)).collect();
-    placement::place(&candidates, partitions::seed(new.id), 0, count, factor)?
-        .into_iter()
-        .map(|replicas| {
-            election::new_partition(replicas, |id| state.is_active(id)).ok_or_else(|| {
-                Refusal::new(
-                    RefusalKind::InvalidReplicationFactor,
-                    format!(
-                        "Unable to replicate the partition {factor} time(s): All brokers are \
-                         currently fenced or in controlled shutdown."
-                    ),
-                )
-            })
-        })
-        .collect()
+    partitions::placed(state, new.id, 0, count, factor)
 }
 
 fn assigned_partitions(state: &State, new: &NewTopic) -> Result<Vec<Partition>, Refusal> {
     let invalid = |what: &str| {
-        let message =
-            format!("A manual partition assignment was specified, but {what} was not set to -1.");
+        let message = format!("where replicas are given by hand, the {what} must be -1");
         Err(Refusal::new(RefusalKind::InvalidRequest, message))
     };
     if new.replication_factor != -1 {
         return invalid("replication factor");
     }
     if new.partitions != -1 {
-        return invalid("numPartitions");
+        return invalid("number of partitions");
     }
     let refuse = |message: String| Refusal::new(RefusalKind::InvalidReplicaAssignment, message);
     let mut by_index: BTreeMap<PartitionIndex, Partition> = BTreeMap::new();
@@ -216,21 +204,18 @@ fn assigned_partitions(state: &State, new: &NewTopic) -> Result<Vec<Partition>, 
         factor = Some(replicas.len());
         let partition = election::new_partition(replicas.clone(), |id| state.is_active(id));
         let partition = partition.ok_or_else(|| {
-            refuse(format!(
-                "All brokers specified in the manual partition assignment for partition {index} \
-                 are fenced or in controlled shutdown."
-            ))
+            refuse(format!("no broker among the replicas given for partition {index} is active"))
         })?;
         if by_index.insert(*index, partition).is_some() {
             return Err(refuse(format!(
-                "Found multiple manual partition assignments for partition {index}"
+                "replicas were given more than once for partition {index}"
             )));
         }
     }
     let consecutive = by_index.keys().zip(0..).all(|(index, expected)| index.0 == expected);
     if !consecutive {
         return Err(refuse(
-            "partitions should be a consecutive 0-based integer sequence".to_owned(),
+            "replicas must be given for partitions 0, 1, 2 and so on, without a gap".to_owned(),
         ));
     }
     Ok(by_index.into_values().collect())

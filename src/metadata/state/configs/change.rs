@@ -30,7 +30,7 @@ pub(in super::super) fn alter(
         let outcome = if twice.contains(resource) {
             Err(Refusal::new(
                 RefusalKind::InvalidRequest,
-                format!("Each resource must appear at most once, but {resource} does not."),
+                format!("{resource} is named more than once in one request"),
             ))
         } else {
             altered(state, resource, &alteration.change)
@@ -125,11 +125,11 @@ fn check_keys(change: &ConfigChange) -> Result<(), Refusal> {
     };
     let nulls: Vec<&str> = keys.iter().filter(|(_, given)| !given).map(|(name, _)| *name).collect();
     if !nulls.is_empty() {
-        return refuse(format!("Null value not supported for : {}", nulls.join(",")));
+        return refuse(format!("configs without a value: {}", nulls.join(", ")));
     }
     let mut seen = BTreeSet::new();
     match keys.iter().find(|(name, _)| !seen.insert(*name)) {
-        Some((name, _)) => refuse(format!("Error due to duplicate config keys : {name}")),
+        Some((name, _)) => refuse(format!("config {name} is named more than once")),
         None => Ok(()),
     }
 }
@@ -153,7 +153,7 @@ fn apply_op(
             if definition.kind != ConfigKind::List {
                 return Err(Refusal::new(
                     RefusalKind::InvalidConfig,
-                    format!("Can't {word} to key {} because its type is not LIST.", op.name),
+                    format!("{word} works on lists only, and {} is not one", op.name),
                 ));
             }
             let current = configs
@@ -182,7 +182,7 @@ fn definition(resource: &ConfigResource, name: &str) -> Result<&'static ConfigDe
         }
     };
     found.ok_or_else(|| {
-        Refusal::new(RefusalKind::InvalidConfig, format!("Unknown {of} config name: {name}"))
+        Refusal::new(RefusalKind::InvalidConfig, format!("there is no {of} config named {name}"))
     })
 }
 
@@ -198,12 +198,12 @@ fn check_value(resource: &ConfigResource, name: &str, text: &str) -> Result<(), 
     match (resource, definition.dynamic) {
         (ConfigResource::Broker(_) | ConfigResource::BrokerDefault, Dynamic::ReadOnly) => {
             return refuse(format!(
-                "Cannot update these configs dynamically: {name}. It is read from the settings at \
-                 the start."
+                "{name} is read from the settings at the start, and cannot be changed while the \
+                 node runs"
             ));
         }
         (ConfigResource::BrokerDefault, Dynamic::PerBroker) => {
-            return refuse(format!("Cannot update these configs at default cluster level: {name}"));
+            return refuse(format!("{name} is set for each broker, not for all at once"));
         }
         _ => {}
     }

@@ -2,11 +2,9 @@
 
 use super::definition::{ConfigDef, ConfigKind, Valid};
 
-/// Why a value is refused, in Kafka's form of words: tools show it, and people search for it.
+/// Why a value is refused, in words for people: tools show it as it stands.
 pub(super) fn check(definition: &ConfigDef, value: &str) -> Result<(), String> {
-    let refuse = |why: String| {
-        Err(format!("Invalid value {value} for configuration {}: {why}", definition.name))
-    };
+    let refuse = |why: String| Err(format!("{} cannot be '{value}': {why}", definition.name));
     match check_kind(definition.kind, value).and_then(|()| check_valid(definition.valid, value)) {
         Ok(()) => Ok(()),
         Err(why) => refuse(why),
@@ -16,12 +14,12 @@ pub(super) fn check(definition: &ConfigDef, value: &str) -> Result<(), String> {
 fn check_kind(kind: ConfigKind, value: &str) -> Result<(), String> {
     let trimmed = value.trim();
     let number = |parses: bool, name: &str| {
-        if parses { Ok(()) } else { Err(format!("Not a number of type {name}")) }
+        if parses { Ok(()) } else { Err(format!("not a number of type {name}")) }
     };
     match kind {
         ConfigKind::Boolean => {
             let known = ["true", "false"].iter().any(|word| trimmed.eq_ignore_ascii_case(word));
-            if known { Ok(()) } else { Err("Expected value to be either true or false".to_owned()) }
+            if known { Ok(()) } else { Err("it is true or false".to_owned()) }
         }
         ConfigKind::Int => number(trimmed.parse::<i32>().is_ok(), "INT"),
         ConfigKind::Short => number(trimmed.parse::<i16>().is_ok(), "SHORT"),
@@ -49,9 +47,9 @@ fn check_valid(valid: Valid, value: &str) -> Result<(), String> {
         Valid::BetweenFractions(least, most) => {
             let fraction = trimmed.parse::<f64>().unwrap_or(f64::NAN);
             if fraction < least {
-                Err(format!("Value must be at least {least}"))
+                Err(format!("it is at least {least}"))
             } else if fraction > most {
-                Err(format!("Value must be no more than {most}"))
+                Err(format!("it is at most {most}"))
             } else {
                 Ok(())
             }
@@ -60,12 +58,12 @@ fn check_valid(valid: Valid, value: &str) -> Result<(), String> {
             if texts.contains(&trimmed) {
                 Ok(())
             } else {
-                Err(format!("String must be one of: {}", texts.join(", ")))
+                Err(format!("it is one of {}", texts.join(", ")))
             }
         }
         Valid::ListOf(texts) => match entries(value).find(|entry| !texts.contains(entry)) {
             None => Ok(()),
-            Some(_) => Err(format!("String must be one of: {}", texts.join(", "))),
+            Some(_) => Err(format!("it is one of {}", texts.join(", "))),
         },
         Valid::ThrottledReplicas => {
             let is_number =
@@ -76,8 +74,7 @@ fn check_valid(valid: Valid, value: &str) -> Result<(), String> {
             if trimmed == "*" || entries(value).all(fits) {
                 Ok(())
             } else {
-                Err("must be the literal '*' or a list of replicas in the following format: \
-                     [partitionId]:[brokerId],[partitionId]:[brokerId],..."
+                Err("it is '*', or a list such as 0:1,2:3 of partitions with their brokers"
                     .to_owned())
             }
         }
@@ -85,12 +82,12 @@ fn check_valid(valid: Valid, value: &str) -> Result<(), String> {
 }
 
 fn at_least(value: i64, least: i64) -> Result<(), String> {
-    if value < least { Err(format!("Value must be at least {least}")) } else { Ok(()) }
+    if value < least { Err(format!("it is at least {least}")) } else { Ok(()) }
 }
 
 fn between(value: i64, least: i64, most: i64) -> Result<(), String> {
     at_least(value, least)?;
-    if value > most { Err(format!("Value must be no more than {most}")) } else { Ok(()) }
+    if value > most { Err(format!("it is at most {most}")) } else { Ok(()) }
 }
 
 /// The entries of a list, as Kafka splits it.
@@ -138,24 +135,24 @@ mod tests {
     #[test]
     fn values_out_of_range_or_of_another_type_are_refused_with_kafkas_words() {
         for (name, value, why) in [
-            ("segment.bytes", "2147483648", "Not a number of type INT"),
-            ("segment.bytes", "13", "Value must be at least 14"),
-            ("retention.ms", "-2", "Value must be at least -1"),
-            ("retention.ms", "a week", "Not a number of type LONG"),
-            ("retention.ms", "", "Not a number of type LONG"),
-            ("min.insync.replicas", "0", "Value must be at least 1"),
-            ("min.cleanable.dirty.ratio", "1.1", "Value must be no more than 1"),
-            ("min.cleanable.dirty.ratio", "NaN", "Not a number of type DOUBLE"),
-            ("preallocate", "yes", "Expected value to be either true or false"),
-            ("cleanup.policy", "shred", "String must be one of: compact, delete"),
-            ("compression.type", "brotli", "String must be one of"),
-            ("compression.gzip.level", "0", "Value must be at least 1"),
-            ("compression.lz4.level", "18", "Value must be no more than 17"),
-            ("remote.storage.enable", "true", "String must be one of: false"),
-            ("leader.replication.throttled.replicas", "0-1", "must be the literal '*'"),
+            ("segment.bytes", "2147483648", "not a number of type INT"),
+            ("segment.bytes", "13", "it is at least 14"),
+            ("retention.ms", "-2", "it is at least -1"),
+            ("retention.ms", "a week", "not a number of type LONG"),
+            ("retention.ms", "", "not a number of type LONG"),
+            ("min.insync.replicas", "0", "it is at least 1"),
+            ("min.cleanable.dirty.ratio", "1.1", "it is at most 1"),
+            ("min.cleanable.dirty.ratio", "NaN", "not a number of type DOUBLE"),
+            ("preallocate", "yes", "it is true or false"),
+            ("cleanup.policy", "shred", "it is one of compact, delete"),
+            ("compression.type", "brotli", "it is one of"),
+            ("compression.gzip.level", "0", "it is at least 1"),
+            ("compression.lz4.level", "18", "it is at most 17"),
+            ("remote.storage.enable", "true", "it is one of false"),
+            ("leader.replication.throttled.replicas", "0-1", "it is '*'"),
         ] {
             let error = check_topic(name, value).expect_err(name);
-            let start = format!("Invalid value {value} for configuration {name}: ");
+            let start = format!("{name} cannot be '{value}': ");
             assert!(error.starts_with(&start) && error.contains(why), "{error}");
         }
     }
