@@ -232,6 +232,67 @@ fn checkpoints_of_a_deleted_topic_do_not_count_for_a_new_one_of_its_name() {
     assert_eq!(consume(&node, "orders"), "four\nfive\n");
 }
 
+/// A log start above the high watermark is damage: to believe it would delete every record.
+#[test]
+fn a_log_start_checkpoint_that_cannot_be_right_costs_no_record() {
+    let mut node = Node::init(&[]);
+    topic(&node, "create", "orders", &[]);
+    produce(&node, "orders", "one\ntwo\n");
+    assert!(node.terminate().success(), "{}", node.log());
+    let checkpoint = logs(&node).join("log-start-offset-checkpoint");
+    std::fs::write(&checkpoint, "0\n1\norders 0 99999999\n").expect("written");
+    node.restart();
+    says(&node, "lies above the high watermark");
+    assert_eq!(consume(&node, "orders"), "one\ntwo\n");
+}
+
+/// A directory whose identity file names another cluster is refused, as is one without the vote
+/// that its Raft log shows to have been given.
+#[test]
+fn a_changed_identity_and_a_missing_vote_are_refused() {
+    let mut node = Node::init(&[]);
+    assert!(node.terminate().success(), "{}", node.log());
+    let identity = node.data().join("meta.properties");
+    let kept = std::fs::read_to_string(&identity).expect("there");
+    let other: String = kept
+        .lines()
+        .map(|line| {
+            if line.starts_with("cluster.id=") { "cluster.id=AAAAAAAAQACAAAAAAAAAAA" } else { line }
+        })
+        .map(|line| format!("{line}\n"))
+        .collect();
+    std::fs::write(&identity, other).expect("written");
+    let (code, text) = refused("start", &node.data(), &[]);
+    assert!(code == 1 && text.contains("meta.properties"), "{code}: {text}");
+
+    std::fs::write(&identity, kept).expect("written");
+    std::fs::remove_file(node.data().join("metadata/raft/vote")).expect("there");
+    let (code, text) = refused("start", &node.data(), &[]);
+    assert!(code == 1 && text.contains("the vote is missing"), "{code}: {text}");
+}
+
+/// Logs often share the disk that is full: they get lost then, and the node goes on.
+#[test]
+fn a_stderr_that_takes_nothing_does_not_end_the_node() {
+    let dir = scratch("full-stderr");
+    let data = dir.path().join("data").to_string_lossy().into_owned();
+    let any = ["--kafka", "127.0.0.1:0", "--rpc", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let mut process = Command::new(binary())
+        .args(["node", "init", "--data-dir", &data])
+        .args(any)
+        .stdout(Stdio::piped())
+        .stderr(full)
+        .spawn()
+        .expect("the binary runs");
+    let mut line = String::new();
+    let stdout = process.stdout.take().expect("piped");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).expect("read");
+    process.kill().expect("can be killed");
+    process.wait().expect("can be waited for");
+    assert!(line.starts_with("ready "), "{line:?}");
+}
+
 #[test]
 fn the_admin_port_answers_probes_and_shows_numbers() {
     let node = Node::init(&[]);
