@@ -6,7 +6,6 @@ use super::delta::Delta;
 use super::election;
 use super::model::{ConfigMap, Partition, State, Topic};
 use super::partitions::{self, check_assignment};
-use super::placement::{self, Candidate};
 use super::response::{CreatedTopic, DeletedTopic, Refusal, RefusalKind, TopicResult};
 use crate::limits::{PARTITIONS_MAX, PARTITIONS_PER_TOPIC_MAX, TOPICS_MAX};
 use crate::types::{PartitionIndex, TimestampMs, TopicId, TopicName};
