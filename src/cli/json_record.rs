@@ -122,6 +122,11 @@ const FIELDS: [&str; 10] = [
 /// # Errors
 /// Says what is wrong, in words that fit after "line 7: ".
 pub(super) fn read(line: &[u8]) -> Result<Read, String> {
+    if line.trim_ascii() == b"[" {
+        return Err(
+            "a JSON list; records are read one a line, as consume -o jsonl prints them".into()
+        );
+    }
     let value: Value = serde_json::from_slice(line).map_err(|error| format!("no JSON: {error}"))?;
     let Value::Object(object) = value else { return Err("not a JSON object".to_owned()) };
     for field in object.keys() {
@@ -233,5 +238,6 @@ mod tests {
         assert!(why(r#"{"value":"!","value_encoding":"base64"}"#).contains("base64"));
         assert!(why("[]").contains("not a JSON object"));
         assert!(why("{").contains("no JSON"));
+        assert!(why("[").contains("consume -o jsonl"));
     }
 }

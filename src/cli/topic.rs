@@ -219,6 +219,23 @@ async fn with_key_suggestion<'a>(
     failure
 }
 
+/// Refuses to put a setting back that does not exist: brokers take that for done.
+async fn refuse_unknown(admin: &Admin, keys: &[String]) -> Result<(), Failure> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let known = known_keys(admin).await;
+    let Some(wrong) = keys.iter().find(|key| !known.is_empty() && !known.contains(key)) else {
+        return Ok(());
+    };
+    let near = nearest(wrong, known.iter().map(String::as_str));
+    let near = near.map(|near| format!("; did you mean '{near}'?")).unwrap_or_default();
+    Err(Failure::new(
+        format!("topics have no setting '{wrong}'{near}"),
+        "purlin topic describe --all, which lists every setting",
+    ))
+}
+
 /// The settings that topics have, learned from any topic; none when there is no topic.
 async fn known_keys(admin: &Admin) -> Vec<String> {
     let Ok(snapshot) = admin.all_topics().await else { return Vec::new() };
@@ -418,6 +435,7 @@ async fn alter(args: AlterArgs) -> Result<(), Failure> {
     let cluster = args.connect.cluster().await?;
     cluster.require_topic(&args.topic).await?;
     let admin = Admin::new(cluster);
+    refuse_unknown(&admin, &args.delete_configs).await?;
     if !changes.is_empty() {
         let resource = Resource::Topic(args.topic.clone());
         if let Err(error) = admin.alter_configs(&resource, &changes, false).await {

@@ -276,11 +276,21 @@ fn flatten(
 /// The error for a key that does not exist, with the nearest one that does.
 fn unknown<'a>(key: &str, source_name: &str, names: impl Iterator<Item = &'a str>) -> Error {
     const SIMILARITY_MIN: f64 = 0.8;
-    let suggestion = names
+    // What these say in Kafka is said by settings of our own.
+    let own = match key {
+        "advertised.listeners" => Some("advertise"),
+        "listeners" => Some("kafka"),
+        "log.dir" | "log.dirs" => Some("data-dir"),
+        "broker.id" | "node.id" => Some("node-id"),
+        "broker.rack" => Some("rack"),
+        _ => None,
+    };
+    let nearest = names
         .map(|name| (strsim::jaro_winkler(key, name), name))
         .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
         .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name.to_owned());
+        .map(|(_, name)| name);
+    let suggestion = own.or(nearest).map(str::to_owned);
     Error::UnknownKey { key: key.to_owned(), source_name: source_name.to_owned(), suggestion }
 }
 

@@ -60,6 +60,8 @@ fn wrong_names_get_a_suggestion() {
     }
     let words = ["topic", "alter", "payments", "-c", "retention.mss=5"];
     fails(&mut purlin(&broker, &words), 1, &["retention.mss", "did you mean 'retention.ms'?"]);
+    let words = ["topic", "alter", "payments", "-d", "retention.mss"];
+    fails(&mut purlin(&broker, &words), 1, &["retention.mss", "did you mean 'retention.ms'?"]);
     fails(&mut purlin(&broker, &["topic", "lsit"]), 2, &["lsit", "list"]);
     fails(&mut purlin(&broker, &["topic", "list", "--outptu", "json"]), 2, &["--output"]);
     fails(&mut purlin(&broker, &["produce", "payments", "-z", "gzp"]), 2, &["gzip"]);

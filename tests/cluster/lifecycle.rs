@@ -262,12 +262,12 @@ fn a_changed_identity_and_a_missing_vote_are_refused() {
         .map(|line| format!("{line}\n"))
         .collect();
     std::fs::write(&identity, other).expect("written");
-    let (code, text) = refused("start", &node.data(), &[]);
+    let (code, text) = refused("start", node.data(), &[]);
     assert!(code == 1 && text.contains("meta.properties"), "{code}: {text}");
 
     std::fs::write(&identity, kept).expect("written");
     std::fs::remove_file(node.data().join("metadata/raft/vote")).expect("there");
-    let (code, text) = refused("start", &node.data(), &[]);
+    let (code, text) = refused("start", node.data(), &[]);
     assert!(code == 1 && text.contains("the vote is missing"), "{code}: {text}");
 }
 
