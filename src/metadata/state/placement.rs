@@ -39,7 +39,7 @@ pub(super) fn place(
     let refuse = |why: String| {
         Refusal::new(
             RefusalKind::InvalidReplicationFactor,
-            format!("{replication_factor} replicas cannot be placed: {why}"),
+            format!("a replication factor of {replication_factor} is out of reach: {why}"),
         )
     };
     if !candidates.iter().any(|candidate| candidate.active) {

@@ -130,7 +130,7 @@ fn check_name(state: &State, text: &str) -> Result<TopicName, Refusal> {
     if state.topic_by_name(text).is_some() {
         return Err(Refusal::new(
             RefusalKind::TopicExists,
-            format!("topic '{text}' exists already"),
+            format!("topic '{text}' already exists"),
         ));
     }
     if let Some(other) = state.collision_keys.get(&name.collision_key()) {
