@@ -1,27 +1,25 @@
 //! Records that look like what people send: lines of a web server's access log, from a seed.
 
+use purlin::env::rng::Seeded;
+
 /// A stream of numbers that is the same for the same seed.
 #[derive(Debug, Clone)]
-pub struct Chance(u64);
+pub struct Chance(Seeded);
 
 impl Chance {
     /// Starts from `seed`.
     pub fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(Seeded::new(seed))
     }
 
-    /// The next number (SplitMix64).
+    /// The next number.
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.0.next_u64()
     }
 
     /// A number below `bound`.
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+        self.0.below(bound)
     }
 
     fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
