@@ -1,6 +1,7 @@
 //! The high watermark: how far the partition is committed.
 
 use super::{Effect, Role, State};
+use crate::types::mutant::Mutant;
 use crate::types::{LeaderEpoch, Offset};
 
 /// Moves the leader's high watermark to the least counted offset over the maximal ISR.
@@ -13,7 +14,8 @@ pub(super) fn advance(state: &mut State, effects: &mut Vec<Effect>) {
         return;
     }
     let write_caching = state.settings.write_caching;
-    let own = if write_caching { state.log.end } else { state.log.flushed };
+    let counts_appended = write_caching || Mutant::AckBeforeFlush.is_active();
+    let own = if counts_appended { state.log.end } else { state.log.flushed };
     let mut least = own;
     for node in leader.isr.maximal() {
         if node == state.node {

@@ -10,6 +10,7 @@
 mod epochs;
 mod ids;
 pub mod invariant;
+pub mod mutant;
 mod names;
 mod offsets;
 mod time;
