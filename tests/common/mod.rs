@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test target uses its own part of this")]
 
 pub mod broker;
+pub mod cluster;
 pub mod data;
 pub mod shell;
 pub mod tools;
@@ -43,7 +44,19 @@ pub fn now_ms() -> i64 {
 /// The binary under test as a command, without the settings of the tests themselves: it takes an
 /// unknown `PURLIN_*` variable for a mistake.
 pub fn purlin() -> Command {
-    let mut command = Command::new(binary());
+    purlin_within(&[])
+}
+
+/// As [`purlin`], started by the words that come before it, such as `ip netns exec NAME`.
+pub fn purlin_within(within: &[String]) -> Command {
+    let mut command = match within.split_first() {
+        Some((program, words)) => {
+            let mut command = Command::new(program);
+            command.args(words).arg(binary());
+            command
+        }
+        None => Command::new(binary()),
+    };
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("PURLIN_") {
             command.env_remove(name);
@@ -94,11 +107,30 @@ impl Ready {
     }
 }
 
+/// Where a node runs.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The data directory.
+    pub data: PathBuf,
+    /// The address that its three ports are bound to.
+    pub ip: String,
+    /// What comes before the binary's name, such as `ip netns exec NAME`; mostly nothing. It has to
+    /// become the binary (`exec`), so that signals reach that.
+    pub within: Vec<String>,
+}
+
+impl Place {
+    /// On the loopback, with this data directory.
+    pub fn loopback(data: &Path) -> Self {
+        Self { data: data.to_owned(), ip: "127.0.0.1".to_owned(), within: Vec::new() }
+    }
+}
+
 /// A running node. Dropping it kills the process and, unless a test is failing, removes its data.
 pub struct Node {
     child: Child,
     ready: Ready,
-    data: PathBuf,
+    place: Place,
     log: Arc<Mutex<Vec<String>>>,
     extra: Vec<String>,
     scratch: Option<tempfile::TempDir>,
@@ -108,20 +140,25 @@ impl Node {
     /// `purlin node init` in a fresh directory, on free ports, with `extra` arguments.
     pub fn init(extra: &[&str]) -> Self {
         let scratch = scratch("node-");
-        let data = scratch.path().join("data");
-        let log = Arc::new(Mutex::new(Vec::new()));
+        let place = Place::loopback(&scratch.path().join("data"));
         let extra: Vec<String> = extra.iter().map(|word| (*word).to_owned()).collect();
-        let any = "127.0.0.1:0";
-        let (child, ready) = launch("init", &data, [any, any, any], &extra, &log);
-        Self { child, ready, data, log, extra, scratch: Some(scratch) }
+        let mut node = Self::start_at(place, &["init"], extra);
+        node.scratch = Some(scratch);
+        node
     }
 
     /// `purlin node init` in a directory of the caller's, on free ports.
     pub fn init_in(data: &Path) -> Self {
+        Self::start_at(Place::loopback(data), &["init"], Vec::new())
+    }
+
+    /// `purlin node HOW…` at a place, on free ports, with `extra` arguments, which later starts get
+    /// too.
+    pub fn start_at(place: Place, how: &[&str], extra: Vec<String>) -> Self {
         let log = Arc::new(Mutex::new(Vec::new()));
-        let any = "127.0.0.1:0";
-        let (child, ready) = launch("init", data, [any, any, any], &[], &log);
-        Self { child, ready, data: data.to_owned(), log, extra: Vec::new(), scratch: None }
+        let any = format!("{}:0", place.ip);
+        let (child, ready) = launch(how, &place, [&any, &any, &any], &extra, &log);
+        Self { child, ready, place, log, extra, scratch: None }
     }
 
     /// What the node said when it became ready.
@@ -136,7 +173,7 @@ impl Node {
 
     /// The data directory.
     pub fn data(&self) -> &Path {
-        &self.data
+        &self.place.data
     }
 
     /// The process id.
@@ -151,15 +188,24 @@ impl Node {
 
     /// SIGKILL, and wait until the process is gone.
     pub fn kill_nine(&mut self) {
-        self.child.kill().expect("the node can be killed");
+        self.kill_soon();
         self.child.wait().expect("the node can be waited for");
+    }
+
+    /// SIGKILL without waiting, to hit several at once; follow it with [`Self::kill_nine`].
+    pub fn kill_soon(&mut self) {
+        self.child.kill().expect("the node can be killed");
+    }
+
+    /// Sends a signal to the process.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw);
+        rustix::process::kill_process(pid.expect("a pid"), signal).expect("the signal is sent");
     }
 
     /// SIGTERM, and wait for a clean end.
     pub fn terminate(&mut self) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("`kill` runs");
-        assert!(sent.success(), "could not send SIGTERM to {pid}");
+        self.signal(rustix::process::Signal::TERM);
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("the node can be waited for") {
@@ -177,7 +223,7 @@ impl Node {
     /// Starts the stopped node again on the same data and the same ports.
     pub fn restart(&mut self) {
         let ports = [self.ready.kafka.as_str(), &self.ready.rpc, &self.ready.admin];
-        let (child, ready) = launch("start", &self.data, ports, &self.extra, &self.log);
+        let (child, ready) = launch(&["start"], &self.place, ports, &self.extra, &self.log);
         assert_eq!(ready, self.ready, "a restarted node must be the same node on the same ports");
         self.child = child;
     }
@@ -214,15 +260,17 @@ impl Drop for Node {
 }
 
 fn launch(
-    how: &str,
-    data: &Path,
+    how: &[&str],
+    place: &Place,
     ports: [&str; 3],
     extra: &[String],
     log: &Arc<Mutex<Vec<String>>>,
 ) -> (Child, Ready) {
-    let mut child = purlin()
-        .args(["node", how, "--data-dir"])
-        .arg(data)
+    let mut child = purlin_within(&place.within)
+        .arg("node")
+        .args(how)
+        .arg("--data-dir")
+        .arg(&place.data)
         .args(["--kafka", ports[0], "--rpc", ports[1], "--admin", ports[2]])
         .args(extra)
         .stdin(Stdio::null())
@@ -230,7 +278,8 @@ fn launch(
         .stderr(Stdio::piped())
         .spawn()
         .expect("the purlin binary starts");
-    keep_log(child.stderr.take().expect("stderr is piped"), Arc::clone(log));
+    let copy = log_copy(child.id());
+    keep_log(child.stderr.take().expect("stderr is piped"), Arc::clone(log), copy);
     let stdout = child.stdout.take().expect("stdout is piped");
     let (line_out, line_in) = std::sync::mpsc::sync_channel(1);
     std::thread::spawn(move || {
@@ -248,14 +297,22 @@ fn launch(
         let status = child.wait();
         std::thread::sleep(Duration::from_millis(100));
         let log = log.lock().expect("not poisoned").join("\n");
-        panic!("`purlin node {how}` said no `ready` line ({status:?}); its log:\n{log}");
+        panic!("`purlin node {how:?}` said no `ready` line ({status:?}); its log:\n{log}");
     };
     (child, ready)
 }
 
-fn keep_log(stderr: impl Read + Send + 'static, log: Arc<Mutex<Vec<String>>>) {
+fn keep_log(
+    stderr: impl Read + Send + 'static,
+    log: Arc<Mutex<Vec<String>>>,
+    mut copy: Option<std::fs::File>,
+) {
     std::thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            if let Some(copy) = &mut copy {
+                // Only a help for people; the test does not depend on it.
+                let _ = writeln!(copy, "{line}");
+            }
             let mut log = log.lock().expect("not poisoned");
             if log.len() >= LOG_LINES_KEPT {
                 log.remove(0);
@@ -263,6 +320,13 @@ fn keep_log(stderr: impl Read + Send + 'static, log: Arc<Mutex<Vec<String>>>) {
             log.push(line);
         }
     });
+}
+
+/// With `PURLIN_TEST_LOGS=DIR`, the whole log of each process goes to a file of its own there.
+fn log_copy(pid: u32) -> Option<std::fs::File> {
+    let folder = PathBuf::from(std::env::var_os("PURLIN_TEST_LOGS")?);
+    std::fs::create_dir_all(&folder).expect("PURLIN_TEST_LOGS names a directory");
+    Some(std::fs::File::create(folder.join(format!("node-{pid}.log"))).expect("a log file"))
 }
 
 /// Resident memory of a process, in bytes.
@@ -275,15 +339,21 @@ pub fn rss_bytes(pid: u32) -> u64 {
 
 /// A bare HTTP GET: status code and body.
 pub fn http_get(address: &str, path: &str) -> (u16, String) {
+    try_http_get(address, path).expect("the admin port answers")
+}
+
+/// As [`http_get`], of a node that may be gone.
+///
+/// # Errors
+/// When nobody answers, in time and in UTF-8.
+pub fn try_http_get(address: &str, path: &str) -> std::io::Result<(u16, String)> {
     let address: SocketAddr = address.parse().expect("an address");
-    let mut stream =
-        TcpStream::connect_timeout(&address, Duration::from_secs(5)).expect("the port answers");
-    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout can be set");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
-        .expect("written");
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer in UTF-8");
+    stream.read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.split_whitespace().nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
-    (status, body.to_owned())
+    Ok((status, body.to_owned()))
 }
