@@ -13,10 +13,19 @@
 //! Must never: decide anything; it carries calls.
 
 mod envelope;
+mod handlers;
+mod pool;
+pub mod replica;
+mod server;
 mod service;
 mod transport;
 
 pub use envelope::Payload;
+pub use handlers::{Caller, ControlHandler, Declined, Handlers, RaftHandler, ReplicaHandler};
+pub use pool::{
+    Alive, BulkPeer, Class, ControlPeer, Disconnected, Own, Pool, RaftPeer, admit, identify,
+};
+pub use server::Server;
 pub use service::{Cluster, ClusterClient, ClusterServer, Hello, Identity};
 pub use transport::{connect, serve};
 
@@ -53,7 +62,52 @@ pub enum Error {
         /// Who was expected.
         wanted: NodeId,
     },
-    /// The other side speaks a version that this one does not: upgrade the older of the two.
+    /// The other side refuses this process: another one with the same node id lives, or the node was
+    /// removed from the cluster. Nothing was sent.
+    #[error("the node at {address} refuses this one: {reason}")]
+    Refused {
+        /// What was tried.
+        address: String,
+        /// Why.
+        reason: String,
+    },
+    /// The two nodes have no protocol version in common: upgrade the older of the two. Nothing was
+    /// sent.
+    #[error("the node at {address} speaks protocol versions {theirs}, this one {ours}")]
+    ProtocolVersion {
+        /// What was tried.
+        address: String,
+        /// What it speaks.
+        theirs: String,
+        /// What we speak.
+        ours: String,
+    },
+    /// What answers at the address does not speak the protocol of nodes. Nothing was sent.
+    #[error("{address} is not the rpc port of a node: {reason}")]
+    NotANode {
+        /// What was tried.
+        address: String,
+        /// What was seen.
+        reason: String,
+    },
+    /// The other side got the call and did nothing with it.
+    #[error("the node at {address} declined the call: {reason}")]
+    Declined {
+        /// Who was called.
+        address: String,
+        /// Why.
+        reason: String,
+    },
+    /// The call was sent, or may have been, and no answer came: whether it was carried out is not
+    /// known.
+    #[error("no answer from the node at {address}: {reason}")]
+    Unknown {
+        /// Who was called.
+        address: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The payload has a version that this node does not know: upgrade the older of the two.
     #[error("payload has version {found}; this node understands up to {known}")]
     Version {
         /// The version byte.
@@ -64,4 +118,23 @@ pub enum Error {
     /// The payload is not what its version says.
     #[error("payload is malformed: {0}")]
     Malformed(String),
+}
+
+impl Error {
+    /// Whether the call certainly had no effect: it was never sent, or the other side said that it
+    /// did nothing. Anything else may have happened.
+    #[must_use]
+    pub fn is_certainly_not_done(&self) -> bool {
+        match self {
+            Self::Unreachable { .. }
+            | Self::OtherCluster { .. }
+            | Self::OtherNode { .. }
+            | Self::Refused { .. }
+            | Self::NotANode { .. }
+            | Self::ProtocolVersion { .. }
+            | Self::Declined { .. } => true,
+            // An answer that cannot be read is an answer: the call was carried out.
+            Self::Unknown { .. } | Self::Version { .. } | Self::Malformed(_) => false,
+        }
+    }
 }
