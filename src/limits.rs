@@ -141,6 +141,24 @@ pub const METADATA_SNAPSHOT_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// Bytes of Raft entries that are read at once.
 pub const METADATA_READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Milliseconds between two heartbeats of the Raft group's leader.
+pub const RAFT_HEARTBEAT_MS: u64 = 60;
+
+/// Shortest and longest election time of a Raft member, in milliseconds. The longest is also its
+/// lease, and silence costs lease and election time together.
+pub const RAFT_ELECTION_MS_MIN: u64 = 200;
+/// See [`RAFT_ELECTION_MS_MIN`].
+pub const RAFT_ELECTION_MS_MAX: u64 = 400;
+
+/// Members of the Raft group that vote, as long as there are so many nodes.
+pub const METADATA_VOTERS: usize = 3;
+
+/// Milliseconds without a heartbeat after which a broker is fenced.
+pub const BROKER_SESSION_TIMEOUT_MS: u64 = 1_000;
+
+/// Seconds between two looks at whether preferred replicas lead.
+pub const LEADER_REBALANCE_INTERVAL_S: u64 = 300;
+
 /// Producer ids that a broker takes at a time (Kafka's own block).
 pub const PRODUCER_ID_BLOCK: i32 = 1_000;
 
@@ -341,4 +359,8 @@ const _: () = assert!(CLIENT_REQUEST_BYTES_MAX < REQUEST_BYTES_MAX);
 const _: () = assert!(PARTITIONS_PER_TOPIC_MAX <= PARTITIONS_MAX);
 const _: () = assert!(METADATA_ENTRIES_KEPT < METADATA_SNAPSHOT_ENTRIES);
 const _: () = assert!(METADATA_SNAPSHOTS_KEPT >= 2);
+const _: () = assert!(RAFT_HEARTBEAT_MS < RAFT_ELECTION_MS_MIN);
+const _: () = assert!(RAFT_ELECTION_MS_MIN < RAFT_ELECTION_MS_MAX);
+const _: () = assert!(RAFT_ELECTION_MS_MAX < BROKER_SESSION_TIMEOUT_MS);
+const _: () = assert!(METADATA_VOTERS % 2 == 1);
 const _: () = assert!(CONTROL_REQUEST_BYTES_MAX <= METADATA_ENTRY_BYTES_MAX / 4);

@@ -111,7 +111,9 @@ pub(super) fn metadata_code(error: &metadata::Error) -> ErrorCode {
         E::NotController { .. } => ErrorCode::NotController,
         E::TooLarge { .. } => ErrorCode::InvalidRequest,
         // Retriable, and honest: the change may have happened.
-        E::Overloaded | E::Timeout(_) | E::Stopped | E::Failed(_) => ErrorCode::RequestTimedOut,
+        E::Overloaded | E::Timeout(_) | E::Unknown(_) | E::Stopped | E::Failed(_) => {
+            ErrorCode::RequestTimedOut
+        }
     }
 }
 

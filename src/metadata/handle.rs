@@ -1,15 +1,19 @@
 //! How the rest of the node talks to the metadata group.
 
+use super::controller::{Admission, Admitted, Heartbeat, HeartbeatAnswer, Quorum};
 use super::image::Image;
+use super::peers::RaftCall;
 use super::publisher::{Publisher, Subscription};
 use super::raft::{self, Peer, Running};
 use super::state::{Command, Response, codec};
-use super::{Error, MetadataOptions};
+use super::state::{Refusal, RegisterBroker};
+use super::{Error, MetadataOptions, StartAs};
 use crate::env::spawn;
 use crate::limits::{
     METADATA_ENTRY_BYTES_MAX, METADATA_PROPOSAL_TIMEOUT_MS, METADATA_PROPOSALS_MAX,
 };
-use crate::types::NodeId;
+use crate::rpc::Payload;
+use crate::types::{BrokerEpoch, IncarnationId, NodeId};
 use openraft::error::{ClientWriteError, RaftError};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -124,6 +128,69 @@ impl Handle {
         }
     }
 
+    /// The group as the controller sees it; asked of it when this node isn't.
+    ///
+    /// # Errors
+    /// See [`Error`]; nothing is changed by it.
+    pub async fn quorum(&self) -> Result<Quorum, Error> {
+        todo!("ask the controller")
+    }
+
+    /// Tells the controller that a broker of this node lives.
+    ///
+    /// # Errors
+    /// See [`Error`]; try again until the next heartbeat is due.
+    pub async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<HeartbeatAnswer, Error> {
+        todo!("send {heartbeat:?} to the controller")
+    }
+
+    /// Registers a broker with the controller, which refuses a second process with the id of one
+    /// that lives; returns once the registration is applied on this node. May be done again after
+    /// any error: the same incarnation keeps its epoch.
+    ///
+    /// # Errors
+    /// See [`Error`]; the inner result is the controller's own refusal.
+    pub async fn register(
+        &self,
+        registration: RegisterBroker,
+    ) -> Result<Result<BrokerEpoch, Refusal>, Error> {
+        todo!("send {registration:?} to the controller")
+    }
+
+    /// Lets a node into the cluster on behalf of whoever asked; it gets an id, and the controller
+    /// adds it to the group. May be done again after any error: the same directory keeps its id.
+    ///
+    /// # Errors
+    /// See [`Error`]; the inner result is the refusal, with the way out.
+    pub async fn admit(&self, admission: Admission) -> Result<Result<Admitted, Refusal>, Error> {
+        todo!("send {admission:?} to the controller")
+    }
+
+    /// Whether this node belongs to the group: its log names it as voter or learner.
+    #[must_use]
+    pub fn is_member(&self) -> bool {
+        let status = self.status();
+        let me = self.0.node_id;
+        status.voters.contains(&me) || status.learners.contains(&me)
+    }
+
+    /// Answers a Raft call of another member.
+    pub async fn serve_raft(&self, call: RaftCall) -> Payload {
+        todo!("answer {call:?}")
+    }
+
+    /// Answers a control call of another node. The payloads of both are the business of
+    /// `metadata::controller`.
+    pub async fn serve_control(&self, call: Payload) -> Payload {
+        todo!("answer {call:?}")
+    }
+
+    /// The connections of a node were closed or reset: a suspicion, to be looked into. To be told
+    /// of every such event; returns at once.
+    pub fn disconnected(&self, node: NodeId, incarnation: IncarnationId) {
+        tracing::debug!(%node, %incarnation, "a node's connections ended");
+    }
+
     /// Makes a snapshot now, rather than when the log has grown; returns once it has begun.
     ///
     /// # Errors
@@ -164,7 +231,7 @@ pub async fn start(options: MetadataOptions) -> Result<Handle, Error> {
     let publisher = Publisher::new(options.cluster_id);
     let node = raft::raft_id(options.node_id);
     let peer = Peer { rpc: options.rpc.clone() };
-    let (node_id, bootstrap) = (options.node_id, options.bootstrap);
+    let (node_id, founder) = (options.node_id, options.start_as == StartAs::Founder);
     let opening = {
         let publisher = Arc::clone(&publisher);
         tokio::task::spawn_blocking(move || raft::open(&options, publisher))
@@ -173,7 +240,7 @@ pub async fn start(options: MetadataOptions) -> Result<Handle, Error> {
     let running = member.map_err(|error| failed(error.to_string()))?.run(node).await;
     let running = running.map_err(failed)?;
     let raft = running.raft.clone();
-    if bootstrap && !raft.is_initialized().await.map_err(|error| failed(error.to_string()))? {
+    if founder && !raft.is_initialized().await.map_err(|error| failed(error.to_string()))? {
         let members = BTreeMap::from([(node, peer)]);
         raft.initialize(members).await.map_err(|error| failed(error.to_string()))?;
     }

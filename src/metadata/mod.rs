@@ -1,7 +1,8 @@
 //! The replicated metadata: a Raft group, its state machine, and the image that others read.
 //!
-//! Floor 3. `state` is pure and decides; `raft` keeps the log, the votes and the snapshots;
-//! `image` and `Handle` are what other modules see.
+//! Floor 3. `state` is pure and decides; `raft` keeps the log, the votes and the snapshots, and
+//! talks to the other members through `peers`; `controller` is what the group's leader does on
+//! top; `image` and `Handle` are what other modules see.
 //!
 //! Invariants: the applied state is a function of the committed prefix of the Raft log alone; a
 //! vote or an entry is answered only when it is durable; the log is cut only behind a durable
@@ -10,14 +11,18 @@
 //! Must never: import `partition` (`node::reconcile` joins the two), or trust the state store with
 //! the only copy of anything.
 
+pub mod controller;
 mod handle;
 mod image;
+mod peers;
 mod publisher;
 mod raft;
 pub mod state;
 
+pub use controller::{Admission, Admitted, Heartbeat, HeartbeatAnswer, Quorum, QuorumReplica};
 pub use handle::{Handle, Status, start};
 pub use image::Image;
+pub use peers::{CallError, NoPeers, Peers, Probed, RaftCall};
 pub use publisher::Subscription;
 pub use raft::dump::{describe_entry, describe_file};
 pub use state::{Command, Delta, Response};
@@ -56,6 +61,10 @@ pub enum Error {
     /// No answer in time. The command may still be applied later.
     #[error("no answer from the metadata group in {0} ms; the change may still happen")]
     Timeout(u64),
+    /// The controller was asked and did not answer. The command may have been applied, or may be
+    /// later.
+    #[error("the controller did not answer, the change may have happened: {0}")]
+    Unknown(String),
     /// This node's part of the group has been shut down.
     #[error("the metadata group has been shut down")]
     Stopped,
@@ -63,6 +72,69 @@ pub enum Error {
     /// removed.
     #[error("the metadata group failed: {0}")]
     Failed(String),
+}
+
+/// How a member begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartAs {
+    /// Forms a group of one if the directory is empty (`node init`).
+    Founder,
+    /// Starts with nothing, and waits for the controller to add it (`node join`). What is there
+    /// already, from a start that was interrupted, is kept.
+    Joiner,
+    /// Was a member before. An empty directory means that it lost what it promised to keep, and
+    /// is refused.
+    Member,
+}
+
+/// How fast the Raft group is. Shorter times find a dead leader sooner, and take a slow one for
+/// dead more often; neither endangers what is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RaftTiming {
+    /// Milliseconds between two heartbeats of the leader.
+    pub heartbeat_ms: u64,
+    /// A follower that hears nothing stands for election after the lease and a time between these
+    /// two, at random.
+    pub election_ms_min: u64,
+    /// The longer of the two, and the lease: for so long after a sign of life of its leader a
+    /// member gives no other its vote.
+    pub election_ms_max: u64,
+}
+
+impl Default for RaftTiming {
+    fn default() -> Self {
+        Self {
+            heartbeat_ms: crate::limits::RAFT_HEARTBEAT_MS,
+            election_ms_min: crate::limits::RAFT_ELECTION_MS_MIN,
+            election_ms_max: crate::limits::RAFT_ELECTION_MS_MAX,
+        }
+    }
+}
+
+/// What the controller goes by, while this node is it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ControllerOptions {
+    /// How many members shall vote (`purlin.metadata.voters`): 1, 3 or 5.
+    pub voters: usize,
+    /// Milliseconds without a heartbeat after which a broker is fenced
+    /// (`broker.session.timeout.ms`).
+    pub session_timeout_ms: u64,
+    /// Whether leadership goes back to preferred replicas by itself
+    /// (`auto.leader.rebalance.enable`).
+    pub auto_leader_rebalance: bool,
+    /// Seconds between two looks at that (`leader.imbalance.check.interval.seconds`).
+    pub rebalance_interval_s: u64,
+}
+
+impl Default for ControllerOptions {
+    fn default() -> Self {
+        Self {
+            voters: crate::limits::METADATA_VOTERS,
+            session_timeout_ms: crate::limits::BROKER_SESSION_TIMEOUT_MS,
+            auto_leader_rebalance: true,
+            rebalance_interval_s: crate::limits::LEADER_REBALANCE_INTERVAL_S,
+        }
+    }
 }
 
 /// How to start this node's part of the metadata group.
@@ -81,8 +153,14 @@ pub struct MetadataOptions {
     pub node_id: NodeId,
     /// Where other nodes reach this one, as `host:port`.
     pub rpc: String,
-    /// Whether to form a group of one if the directory is empty (`node init`).
-    pub bootstrap: bool,
-    /// Wall-clock time, for the log's timestamps.
+    /// How to begin.
+    pub start_as: StartAs,
+    /// The way to other nodes.
+    pub peers: Arc<dyn Peers>,
+    /// How fast the group is; the same on every member.
+    pub timing: RaftTiming,
+    /// What to go by as controller.
+    pub controller: ControllerOptions,
+    /// Wall-clock time, for the log's timestamps and for what people read; decides nothing.
     pub clock: Arc<dyn Clock>,
 }

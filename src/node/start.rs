@@ -126,7 +126,14 @@ impl Startup {
                 cluster_id: identity.cluster_id,
                 node_id: identity.node_id,
                 rpc: listeners.rpc.address.to_string(),
-                bootstrap: self.dir.is_initialising(),
+                start_as: if self.dir.is_initialising() {
+                    metadata::StartAs::Founder
+                } else {
+                    metadata::StartAs::Member
+                },
+                peers: Arc::new(metadata::NoPeers),
+                timing: metadata::RaftTiming::default(),
+                controller: metadata::ControllerOptions::default(),
                 clock: Arc::clone(&self.clock),
             }))
             .map_err(|error| Error::Metadata(error.to_string()))?;

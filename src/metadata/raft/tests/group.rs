@@ -91,7 +91,7 @@ async fn a_fresh_directory_becomes_a_group_of_one_and_comes_back_as_it_was() {
 async fn without_bootstrap_an_empty_directory_waits_to_be_asked_in() {
     let node = Node::new();
     let mut options = options(Arc::new(node.disk.clone()), &node.state_dir);
-    options.bootstrap = false;
+    options.start_as = StartAs::Joiner;
     let handle = start(options).await.expect("starts");
     assert_eq!(handle.image().controller(), None);
     let refused = handle.propose(topic(1)).await;

@@ -5,7 +5,7 @@ mod crash_store;
 mod group;
 mod suite;
 
-use super::super::MetadataOptions;
+use super::super::{ControllerOptions, MetadataOptions, NoPeers, RaftTiming, StartAs};
 use crate::env::clock::SystemClock;
 use crate::env::disk::Disk;
 use crate::types::{ClusterId, NodeId};
@@ -23,7 +23,10 @@ fn options(disk: Arc<dyn Disk>, state_dir: &Path) -> MetadataOptions {
         cluster_id: CLUSTER,
         node_id: NodeId(1),
         rpc: "127.0.0.1:9192".to_owned(),
-        bootstrap: true,
+        start_as: StartAs::Founder,
+        peers: Arc::new(NoPeers),
+        timing: RaftTiming::default(),
+        controller: ControllerOptions::default(),
         clock: Arc::new(SystemClock),
     }
 }
