@@ -5,17 +5,75 @@
 //!
 //! Must never: be active unless a test (or `--features mutants`) asked for it by name.
 
-/// One guard that can be taken away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Mutant {
+use std::fmt;
+
+macro_rules! mutants {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// One guard that can be taken away.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Mutant {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Mutant {
+            /// All of them, in the order of their declaration.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The name, as it is printed.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+        }
+    };
+}
+
+mutants! {
+    // What the leader counts.
     /// The leader counts its own records before they are on disk.
     AckBeforeFlush,
+    /// The leader counts what a follower appended, not what it flushed.
+    FollowerCountedBeforeFlush,
+    /// An open shrink counts at once: the high watermark moves over the smaller ISR alone.
+    HighWatermarkOverShrunkIsr,
+    /// An open expansion does not count: the high watermark moves over the decided ISR alone.
+    HighWatermarkOverDecidedIsr,
+    /// The high watermark moves while the ISR is smaller than `min.insync.replicas` (KIP-966).
+    MinIsrNotChecked,
+    /// A member that has not reported in this epoch holds nothing back (KIP-966 CHECK: the
+    /// follower's state is Nil).
+    UnreportedMemberCounted,
+    /// A fetch of another leader epoch counts.
+    OldEpochFetchCounted,
+    /// A fetch with another broker epoch than the registered one counts.
+    BrokerEpochNotCheckedOnFetch,
+    // Who joins the ISR.
+    /// A follower joins below the high watermark (KIP-966 CHECK).
+    JoinBelowHighWatermark,
+    /// A follower joins below the start of the leader's epoch (KIP-966 CHECK).
+    JoinBelowEpochStart,
+    /// A follower joins without a fetch in this epoch (KIP-966 CHECK).
+    JoinWithoutFetch,
+    /// What was known of a follower outlives its registration (KIP-903).
+    ProgressKeptOverRegistration,
+    /// An open proposal is forgotten by metadata that does not answer it.
+    ProposalForgottenUnanswered,
+    // Elections seen from the replica.
+    /// An epoch without a write leaves no trace in the log (KAFKA-7415).
+    EpochNotRecordedAtElection,
+    /// A decision of an older leader epoch is taken.
+    OldEpochDecisionTaken,
+}
+
+impl fmt::Display for Mutant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 impl Mutant {
-    /// All of them, in the order of their declaration.
-    pub const ALL: &'static [Self] = &[Self::AckBeforeFlush];
-
     /// Whether this guard is to be left out, on this thread.
     #[must_use]
     #[inline]
