@@ -1,3 +1,5 @@
+//! Each checker sees what it is for, and nothing else.
+
 use super::*;
 use crate::types::{LeaderEpoch, NodeId, Offset, ProducerId};
 use std::collections::BTreeSet;
