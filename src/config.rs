@@ -75,6 +75,12 @@ pub enum Error {
     /// No data directory in any source.
     #[error("no data directory given; add --data-dir DIR (or set PURLIN_DATA_DIR)")]
     NoDataDir,
+    /// `node join` without anyone to ask.
+    #[error(
+        "no seed given; add --seed HOST:PORT (or set PURLIN_SEED) with the rpc address of a node \
+         that is in the cluster: its `ready` line names it"
+    )]
+    NoSeed,
 }
 
 fn suggestion_text(suggestion: Option<&str>) -> String {
@@ -86,6 +92,9 @@ fn suggestion_text(suggestion: Option<&str>) -> String {
 pub enum StartMode {
     /// Make a new cluster with this node as its first; the directory must hold no node yet.
     Init,
+    /// Become another node of the cluster that the seeds belong to; the directory must hold no node
+    /// yet, or one whose join did not come to its end.
+    Join,
     /// Start the node that the directory holds.
     Start,
 }
@@ -134,7 +143,8 @@ pub struct NodeConfig {
     pub mode: StartMode,
     /// Where everything of the node lies.
     pub data_dir: PathBuf,
-    /// The wanted node id. `None`: the kept one, or [`NODE_ID_DEFAULT`] for a new node.
+    /// The wanted node id. `None`: the kept one, [`NODE_ID_DEFAULT`] for a new cluster's first node, or
+    /// the next free one for a node that joins.
     pub node_id: Option<NodeId>,
     /// Listener for Kafka clients. Port 0 takes any free one.
     pub kafka: HostPort,
@@ -146,6 +156,8 @@ pub struct NodeConfig {
     pub advertise: Option<HostPort>,
     /// The failure domain that this node is in.
     pub rack: Option<String>,
+    /// Nodes of the cluster to join, by their rpc addresses; empty unless joining.
+    pub seeds: Vec<HostPort>,
     /// Settings under Kafka's broker config names.
     pub broker: BrokerConfig,
 }
@@ -166,6 +178,7 @@ impl NodeConfig {
             admin: address(ADMIN_ADDRESS_DEFAULT),
             advertise: None,
             rack: None,
+            seeds: Vec::new(),
             broker: BrokerConfig::default(),
         }
     }

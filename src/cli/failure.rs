@@ -76,6 +76,7 @@ impl From<node::Error> for Failure {
             node::Error::AlreadyInitialised { .. }
             | node::Error::NotEmpty { .. }
             | node::Error::NotInitialised { .. }
+            | node::Error::JoinUnfinished { .. }
             | node::Error::WrongIdentity { .. } => Self::Usage(error.to_string()),
             _ => Self::plain(error.to_string()),
         }

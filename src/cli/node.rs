@@ -12,11 +12,33 @@ use serde::Serialize;
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum NodeCommand {
     /// Make a new cluster with this machine as its first node, and serve
-    Init(NodeFlags),
+    Init(NewNode),
+    /// Make this machine another node of a cluster, and serve
+    Join(JoinFlags),
     /// Serve with the node that a directory holds
     Start(NodeFlags),
     /// Show the nodes of a cluster
     List(ListArgs),
+}
+
+/// Flags of `node init`.
+#[derive(Debug, clap::Args)]
+pub(super) struct NewNode {
+    #[command(flatten)]
+    node: NodeFlags,
+    /// Start the node that the directory holds, if it holds one: for containers and units
+    #[arg(long)]
+    or_start: bool,
+}
+
+/// Flags of `node join`.
+#[derive(Debug, clap::Args)]
+pub(super) struct JoinFlags {
+    /// Nodes of the cluster, by their rpc addresses, tried in turn [env: PURLIN_SEED]
+    #[arg(long, value_name = "RPC_ADDR,…")]
+    seed: Option<String>,
+    #[command(flatten)]
+    new: NewNode,
 }
 
 /// Flags of `node list`.
@@ -31,13 +53,17 @@ pub(super) struct ListArgs {
 impl NodeCommand {
     /// Whether the process becomes a node.
     pub(super) fn serves(&self) -> bool {
-        matches!(self, Self::Init(_) | Self::Start(_))
+        matches!(self, Self::Init(_) | Self::Join(_) | Self::Start(_))
     }
 }
 
 pub(super) fn run(command: NodeCommand) -> Result<(), Failure> {
     match command {
-        NodeCommand::Init(flags) => serve(StartMode::Init, &flags),
+        NodeCommand::Init(new) => serve_new(StartMode::Init, &new.node, new.or_start),
+        NodeCommand::Join(JoinFlags { seed, new }) => {
+            let flags = NodeFlags { seed, ..new.node };
+            serve_new(StartMode::Join, &flags, new.or_start)
+        }
         NodeCommand::Start(flags) => serve(StartMode::Start, &flags),
         NodeCommand::List(args) => block_on(list(args)),
     }
@@ -45,6 +71,14 @@ pub(super) fn run(command: NodeCommand) -> Result<(), Failure> {
 
 fn serve(mode: StartMode, flags: &NodeFlags) -> Result<(), Failure> {
     Ok(node::run(node::load_config(mode, flags)?)?)
+}
+
+fn serve_new(mode: StartMode, flags: &NodeFlags, or_start: bool) -> Result<(), Failure> {
+    let config = node::load_config(mode, flags)?;
+    if or_start && node::holds_node(&config.data_dir)? {
+        return serve(StartMode::Start, flags);
+    }
+    Ok(node::run(config)?)
 }
 
 #[derive(Serialize)]

@@ -10,10 +10,13 @@ use std::path::{Path, PathBuf};
 /// The flags of `node init`, `node join` and `node start`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct NodeFlags {
+    /// Nodes of the cluster to join, set by `node join`
+    #[arg(skip)]
+    pub seed: Option<String>,
     /// Directory that holds everything of the node [env: PURLIN_DATA_DIR]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Number of the node within its cluster, Kafka's broker id [default: 1]
+    /// Number of the node within its cluster, Kafka's broker id [default: 1, or the next free one]
     #[arg(long, value_name = "N")]
     pub node_id: Option<String>,
     /// Listener for Kafka clients [default: 127.0.0.1:9092]
@@ -50,8 +53,8 @@ pub struct KnownBrokerKeys<'a> {
 }
 
 /// Settings of our own, as they are named in files; flags and variables derive from these.
-const OWN_KEYS: [&str; 8] =
-    ["data-dir", "node-id", "kafka", "rpc", "admin", "advertise", "rack", "config"];
+const OWN_KEYS: [&str; 9] =
+    ["data-dir", "node-id", "kafka", "rpc", "admin", "advertise", "rack", "seed", "config"];
 
 /// Variables of other commands under our prefix.
 const OTHER_VARIABLES: [&str; 2] = ["PURLIN_BOOTSTRAP", "PURLIN_LOG"];
@@ -87,13 +90,13 @@ impl NodeConfig {
         let data_dir =
             merged.get("data-dir").map(|s| PathBuf::from(&s.value)).ok_or(Error::NoDataDir)?;
         let kept = data_dir.join(KEPT_SETTINGS_FILE);
-        if mode == StartMode::Start && RealDisk.exists(&kept).unwrap_or(false) {
+        if mode != StartMode::Init && RealDisk.exists(&kept).unwrap_or(false) {
             add_below(&mut merged, layer_of_file(&kept, known)?);
         }
         build(mode, data_dir, &merged, known)
     }
 
-    /// The settings file that `node init` keeps, so that a bare `node start` serves the same
+    /// The settings file that `node init` and `node join` keep, so that a bare `node start` serves the same
     /// addresses with the same settings.
     #[must_use]
     pub fn kept_settings(&self) -> String {
@@ -114,7 +117,7 @@ impl NodeConfig {
             put(name, value.clone());
         }
         format!(
-            "# Settings of this node, as given to `purlin node init`. Flags, PURLIN_* variables and\n\
+            "# Settings of this node, as given to `purlin node init` or `join`. Flags, PURLIN_* variables and\n\
              # a --config file win over them. Edit at will; `purlin node start` reads them.\n{table}"
         )
     }
@@ -138,6 +141,7 @@ fn layer_of_flags(flags: &NodeFlags, known: KnownBrokerKeys<'_>) -> Result<Layer
         ("admin", flags.admin.clone()),
         ("advertise", flags.advertise.clone()),
         ("rack", flags.rack.clone()),
+        ("seed", flags.seed.clone()),
         ("config", flags.config.as_ref().map(path)),
     ];
     for (key, value) in given {
@@ -318,6 +322,11 @@ fn build(
             "rpc" => config.rpc = address()?,
             "admin" => config.admin = address()?,
             "advertise" => config.advertise = Some(address()?),
+            "seed" => {
+                config.seeds = seeds(&setting.value).ok_or_else(|| {
+                    bad("write it as HOST:PORT[,HOST:PORT], for instance 10.0.0.1:9192")
+                })?
+            }
             "rack" => config.rack = Some(setting.value.clone()).filter(|rack| !rack.is_empty()),
             "node-id" => {
                 let number = setting.value.trim().parse::<i32>().ok().filter(|id| *id >= 0);
@@ -335,11 +344,19 @@ fn build(
             }
         }
     }
+    if mode == StartMode::Join && config.seeds.is_empty() {
+        return Err(Error::NoSeed);
+    }
     // Kafka's own name for the rack works too.
     if config.rack.is_none() {
         config.rack = config.broker.get("broker.rack").map(str::to_owned);
     }
     Ok(config)
+}
+
+/// A list of addresses, separated by commas; nothing when one of them is none.
+fn seeds(text: &str) -> Option<Vec<HostPort>> {
+    text.split(',').map(str::trim).filter(|one| !one.is_empty()).map(HostPort::parse).collect()
 }
 
 impl BrokerConfig {

@@ -154,7 +154,10 @@ impl OpenFiles {
 }
 
 /// Reads a whole small file; `None` when it is not there.
-pub(super) fn read_small(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>, Error> {
+///
+/// # Errors
+/// [`Error::Malformed`] when it is too large, and those of the disk.
+pub fn read_small(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>, Error> {
     let file = match disk.open(path, OpenMode::Read) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -174,7 +177,10 @@ pub(super) fn read_small(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>
 }
 
 /// Replaces a whole small file in one durable step: temporary file, sync, rename, directory sync.
-pub(super) fn replace_small(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// Those of the disk.
+pub fn replace_small(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".tmp");
     let temporary = PathBuf::from(temporary);

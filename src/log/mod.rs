@@ -48,6 +48,7 @@ pub use config::{
     AbortedTransaction, ActiveProducer, Appended, LogConfig, Origin, TimestampedOffset,
 };
 pub use error::{AppendError, Error, RecordError};
+pub use files::{read_small, replace_small};
 pub use flush::FlushJob;
 pub use read::ReadPlan;
 pub use shared::{Shared, SharedBounds};

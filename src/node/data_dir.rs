@@ -3,21 +3,24 @@
 //! ```text
 //! DIR/lock              held by the process that serves the directory
 //! DIR/meta.properties   cluster, node and directory ids, in Kafka's format
-//! DIR/node.toml         the settings that `node init` was given
+//! DIR/node.toml         the settings that `node init` or `node join` was given
 //! DIR/initialising      there from `node init` until the metadata group exists
+//! DIR/joining           there from `node join` until the node is registered: its directory id and
+//!                       the seeds, so that a join that was interrupted goes on as the same node
 //! DIR/logs/             one directory `topic-partition` each, and Kafka's checkpoint files
 //! DIR/metadata/raft/    Raft log, votes, snapshots
 //! DIR/metadata/state/   applied metadata, which can be rebuilt
 //! ```
 
 use super::Error;
-use crate::config::{KEPT_SETTINGS_FILE, NODE_ID_DEFAULT, NodeConfig, StartMode};
-use crate::env::disk::{Disk, OpenMode};
+use crate::config::{HostPort, KEPT_SETTINGS_FILE, NODE_ID_DEFAULT, NodeConfig, StartMode};
+use crate::env::disk::{Disk, OpenMode, RealDisk};
 use crate::env::lock::{self, FileLock, LockOutcome};
 use crate::env::rng;
 use crate::limits::DIR_LOCK_MS_MAX;
 use crate::log::checkpoint::MetaProperties;
-use crate::types::{ClusterId, DirectoryId};
+use crate::log::{read_small, replace_small};
+use crate::types::{ClusterId, DirectoryId, NodeId};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,6 +33,7 @@ const LOCK: &str = "lock";
 /// killed just now.
 const LOCK_WAIT: Duration = Duration::from_millis(DIR_LOCK_MS_MAX);
 const INITIALISING: &str = "initialising";
+const JOINING: &str = "joining";
 const METADATA: &str = "metadata";
 /// What a new node may find in its directory: its own lock, and what `mkfs` leaves.
 const HARMLESS: [&str; 2] = [LOCK, "lost+found"];
@@ -38,11 +42,23 @@ const HARMLESS: [&str; 2] = [LOCK, "lost+found"];
 #[derive(Debug)]
 pub(super) struct DataDir {
     root: PathBuf,
-    identity: MetaProperties,
+    /// Unknown only while the node asks to be admitted.
+    identity: Option<MetaProperties>,
     /// Whether the metadata group is still to be formed.
     initialising: bool,
+    /// Whether the node is still to be taken into its cluster.
+    joining: Option<Joining>,
     disk: Arc<dyn Disk>,
     _lock: FileLock,
+}
+
+/// A join that has not come to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Joining {
+    /// What the cluster knows this directory by: whoever asks again with it gets the same node id.
+    pub(super) directory_id: DirectoryId,
+    /// Whom to ask.
+    pub(super) seeds: Vec<HostPort>,
 }
 
 impl DataDir {
@@ -51,26 +67,33 @@ impl DataDir {
     pub(super) fn take(config: &NodeConfig, disk: Arc<dyn Disk>) -> Result<Self, Error> {
         let root = config.data_dir.clone();
         let unusable = |error: io::Error| Error::DirNotUsable { dir: root.clone(), error };
-        if config.mode == StartMode::Start && !disk.exists(&root).map_err(unusable)? {
+        let starting = config.mode == StartMode::Start;
+        if starting && !disk.exists(&root).map_err(unusable)? {
             return Err(Error::NotInitialised { dir: root });
         }
         disk.create_dir_all(&root).map_err(unusable)?;
-        if config.mode == StartMode::Start
-            && !disk.exists(&root.join(META_PROPERTIES)).map_err(unusable)?
-        {
-            return Err(Error::NotInitialised { dir: root });
+        let has_node = disk.exists(&root.join(META_PROPERTIES)).map_err(unusable)?;
+        if starting && !has_node {
+            return Err(match disk.exists(&root.join(JOINING)).map_err(unusable)? {
+                true => Error::JoinUnfinished { dir: root },
+                false => Error::NotInitialised { dir: root },
+            });
         }
         let lock = match lock::hold_within(&root.join(LOCK), LOCK_WAIT).map_err(unusable)? {
             LockOutcome::Held(lock) => lock,
             LockOutcome::HeldByOther(holder) => return Err(Error::Locked { dir: root, holder }),
         };
-        let identity = match config.mode {
-            StartMode::Init => Self::initialise(config, &disk)?,
-            StartMode::Start => Self::recognise(config, &disk)?,
+        let (identity, joining) = match config.mode {
+            StartMode::Init => (Some(Self::initialise(config, &disk)?), None),
+            StartMode::Join => Self::begin_join(config, &disk)?,
+            StartMode::Start => {
+                (Some(Self::recognise(config, &disk)?), read_joining(&disk, &root)?)
+            }
         };
         let initialising = disk.exists(&root.join(INITIALISING)).map_err(unusable)?;
-        let dir = Self { root: root.clone(), identity, initialising, disk, _lock: lock };
-        if !initialising && !dir.disk.exists(&dir.raft_dir()).map_err(unusable)? {
+        let dir = Self { root: root.clone(), identity, initialising, joining, disk, _lock: lock };
+        let is_new = initialising || dir.joining.is_some();
+        if !is_new && !dir.disk.exists(&dir.raft_dir()).map_err(unusable)? {
             return Err(Error::NoMetadata { dir: root });
         }
         dir.make_lasting().map_err(unusable)?;
@@ -102,19 +125,8 @@ impl DataDir {
             if disk.exists(&metadata).map_err(unusable)? {
                 disk.remove_dir_all(&metadata).map_err(unusable)?;
             }
-        } else if let Some(found) = read_identity(disk, root)? {
-            return Err(Error::AlreadyInitialised {
-                dir: root.clone(),
-                node_id: found.node_id.to_string(),
-                cluster_id: found.cluster_id.to_string(),
-            });
         } else {
-            let entries = disk.list(root).map_err(unusable)?;
-            let foreign =
-                entries.into_iter().find(|entry| !HARMLESS.contains(&entry.name.as_str()));
-            if let Some(entry) = foreign {
-                return Err(Error::NotEmpty { dir: root.clone(), found: entry.name });
-            }
+            Self::require_empty(disk, root)?;
         }
         let identity = MetaProperties {
             node_id: config.node_id.unwrap_or(NODE_ID_DEFAULT),
@@ -129,6 +141,56 @@ impl DataDir {
         disk.sync_dir(root).map_err(unusable)?;
         identity.write(disk, root).map_err(|error| bad_identity(root, &error))?;
         Ok(identity)
+    }
+
+    /// Refuses a directory that holds a node, or anything else that is not ours.
+    fn require_empty(disk: &Arc<dyn Disk>, root: &Path) -> Result<(), Error> {
+        if let Some(found) = read_identity(disk, root)? {
+            return Err(Error::AlreadyInitialised {
+                dir: root.to_owned(),
+                node_id: found.node_id.to_string(),
+                cluster_id: found.cluster_id.to_string(),
+            });
+        }
+        let entries =
+            disk.list(root).map_err(|error| Error::DirNotUsable { dir: root.to_owned(), error })?;
+        match entries.into_iter().find(|entry| !HARMLESS.contains(&entry.name.as_str())) {
+            Some(entry) => Err(Error::NotEmpty { dir: root.to_owned(), found: entry.name }),
+            None => Ok(()),
+        }
+    }
+
+    /// Begins a join, or takes up one that was interrupted: as far as that one came, its ids stay.
+    fn begin_join(
+        config: &NodeConfig,
+        disk: &Arc<dyn Disk>,
+    ) -> Result<(Option<MetaProperties>, Option<Joining>), Error> {
+        let root = &config.data_dir;
+        let unusable = |error: io::Error| Error::DirNotUsable { dir: root.clone(), error };
+        let joining = match read_joining(disk, root)? {
+            Some(begun) => Joining { seeds: config.seeds.clone(), ..begun },
+            None => {
+                Self::require_empty(disk, root)?;
+                let directory_id = DirectoryId(rng::id_bytes());
+                Joining { directory_id, seeds: config.seeds.clone() }
+            }
+        };
+        replace_small(&**disk, &root.join(JOINING), joining.to_text().as_bytes())
+            .map_err(unusable)?;
+        write_small(disk, &root.join(KEPT_SETTINGS_FILE), config.kept_settings().as_bytes())
+            .map_err(unusable)?;
+        disk.sync_dir(root).map_err(unusable)?;
+        Ok((Self::recognise_if_there(config, disk)?, Some(joining)))
+    }
+
+    fn recognise_if_there(
+        config: &NodeConfig,
+        disk: &Arc<dyn Disk>,
+    ) -> Result<Option<MetaProperties>, Error> {
+        match read_identity(disk, &config.data_dir)? {
+            Some(_) => Self::recognise(config, disk).map(Some),
+            None => Ok(None),
+        }
     }
 
     fn recognise(config: &NodeConfig, disk: &Arc<dyn Disk>) -> Result<MetaProperties, Error> {
@@ -147,8 +209,43 @@ impl DataDir {
     }
 
     /// Whose directory it is.
+    ///
+    /// # Panics
+    /// Before a joining node was admitted.
     pub(super) fn identity(&self) -> &MetaProperties {
-        &self.identity
+        self.identity.as_ref().expect("invariant: a joining node is admitted before all else")
+    }
+
+    /// Whether the directory's node has its ids: false while it asks to be admitted.
+    pub(super) fn has_identity(&self) -> bool {
+        self.identity.is_some()
+    }
+
+    /// The join that is to be brought to its end, if there is one.
+    pub(super) fn joining(&self) -> Option<&Joining> {
+        self.joining.as_ref()
+    }
+
+    /// Writes down, durably, what the cluster admitted this directory as. From now on the node is
+    /// that one, or nobody.
+    pub(super) fn admitted(&mut self, node_id: NodeId, cluster_id: ClusterId) -> Result<(), Error> {
+        let joining = self.joining.as_ref().expect("invariant: only a joining node is admitted");
+        let identity = MetaProperties { node_id, cluster_id, directory_id: joining.directory_id };
+        identity.write(&self.disk, &self.root).map_err(|error| bad_identity(&self.root, &error))?;
+        self.identity = Some(identity);
+        Ok(())
+    }
+
+    /// Notes, durably, that the cluster has this node: from now on missing metadata is a loss.
+    pub(super) fn joined(&mut self) -> Result<(), Error> {
+        if self.joining.take().is_none() {
+            return Ok(());
+        }
+        let remove = || -> io::Result<()> {
+            self.disk.remove_file(&self.root.join(JOINING))?;
+            self.disk.sync_dir(&self.root)
+        };
+        remove().map_err(|error| Error::DirNotUsable { dir: self.root.clone(), error })
     }
 
     /// Whether the metadata group is still to be formed.
@@ -189,6 +286,16 @@ impl DataDir {
     }
 }
 
+/// Whether a directory holds a whole node: one that `node init` or `node join` brought to its end.
+pub(super) fn holds_node(root: &Path) -> Result<bool, Error> {
+    let there = |name: &str| {
+        RealDisk
+            .exists(&root.join(name))
+            .map_err(|error| Error::DirNotUsable { dir: root.to_owned(), error })
+    };
+    Ok(there(META_PROPERTIES)? && !there(INITIALISING)? && !there(JOINING)?)
+}
+
 /// Renames a directory to `NAME.MARK.SUFFIX` beside it, and returns the new path. Long names are cut,
 /// as file systems allow 255 bytes. Durable once the caller synced the directory above: one sync
 /// serves many renames.
@@ -222,6 +329,44 @@ fn read_identity(disk: &Arc<dyn Disk>, root: &Path) -> Result<Option<MetaPropert
     MetaProperties::read(disk, root).map_err(|error| bad_identity(root, &error))
 }
 
+/// Reads what a join that did not come to its end left behind.
+fn read_joining(disk: &Arc<dyn Disk>, root: &Path) -> Result<Option<Joining>, Error> {
+    let path = root.join(JOINING);
+    let bytes = read_small(&**disk, &path)
+        .map_err(|error| Error::BadIdentity { path: path.clone(), reason: error.to_string() })?;
+    let Some(bytes) = bytes else { return Ok(None) };
+    let joining = String::from_utf8(bytes).ok().and_then(|text| Joining::parse(&text));
+    joining.map(Some).ok_or_else(|| Error::BadIdentity {
+        path,
+        reason: "it does not say which directory joins; remove the directory and join anew"
+            .to_owned(),
+    })
+}
+
+impl Joining {
+    fn to_text(&self) -> String {
+        let seeds: Vec<String> = self.seeds.iter().map(ToString::to_string).collect();
+        format!("version=1\ndirectory.id={}\nseeds={}\n", self.directory_id, seeds.join(","))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let value = |key: &str| {
+            text.lines()
+                .filter_map(|line| line.split_once('='))
+                .find(|(k, _)| *k == key)
+                .map(|(_, v)| v)
+        };
+        if value("version")? != "1" {
+            return None;
+        }
+        let seeds = value("seeds")?.split(',').filter(|one| !one.is_empty());
+        Some(Self {
+            directory_id: DirectoryId::parse(value("directory.id")?)?,
+            seeds: seeds.map(HostPort::parse).collect::<Option<_>>()?,
+        })
+    }
+}
+
 fn bad_identity(root: &Path, error: &crate::log::Error) -> Error {
     Error::BadIdentity { path: root.join(META_PROPERTIES), reason: error.to_string() }
 }
@@ -235,8 +380,6 @@ fn write_small(disk: &Arc<dyn Disk>, path: &Path, bytes: &[u8]) -> io::Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::disk::RealDisk;
-    use crate::types::NodeId;
 
     fn take(mode: StartMode, root: &Path, node: Option<i32>) -> Result<DataDir, Error> {
         let mut config = NodeConfig::new(mode, root.to_owned());
@@ -270,6 +413,42 @@ mod tests {
         let dir = take(StartMode::Start, &root, None).expect("starts");
         assert!(!dir.is_initialising());
         assert_eq!(*dir.identity(), identity);
+    }
+
+    #[test]
+    fn a_join_that_is_interrupted_goes_on_as_the_same_directory_and_node() {
+        let temporary = tempfile::tempdir().expect("temporary directory");
+        let root = temporary.path().join("data");
+        let join = |seed: &str| {
+            let mut config = NodeConfig::new(StartMode::Join, root.clone());
+            config.seeds = vec![HostPort::parse(seed).expect("valid")];
+            DataDir::take(&config, Arc::new(RealDisk))
+        };
+        let dir = join("a:1").expect("begun");
+        assert!(!dir.has_identity());
+        let begun = dir.joining().expect("joining").clone();
+        drop(dir);
+        let error = take(StartMode::Start, &root, None).expect_err("it has no id yet");
+        assert!(error.to_string().contains("purlin node join"), "{error}");
+        assert!(!holds_node(&root).expect("looked"));
+
+        let mut dir = join("b:2").expect("taken up");
+        let now = dir.joining().expect("joining");
+        assert_eq!(now.directory_id, begun.directory_id, "the cluster knows it by this");
+        assert_eq!(now.seeds, [HostPort::parse("b:2").expect("valid")], "the newer list counts");
+        dir.admitted(NodeId(4), ClusterId([7; 16])).expect("written");
+        drop(dir);
+        let mut dir = take(StartMode::Start, &root, None).expect("a start goes on as well");
+        assert_eq!(dir.identity().node_id, NodeId(4));
+        assert_eq!(dir.identity().directory_id, begun.directory_id);
+        assert_eq!(dir.joining().expect("still").seeds.len(), 1);
+        std::fs::create_dir_all(dir.raft_dir()).expect("made");
+        dir.joined().expect("noted");
+        drop(dir);
+        assert!(holds_node(&root).expect("looked"));
+        let error = join("a:1").expect_err("it is a node now");
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("purlin node start"), "{error}");
     }
 
     #[test]

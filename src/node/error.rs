@@ -35,10 +35,20 @@ pub enum Error {
     },
     /// `node start` where no node is.
     #[error(
-        "{} holds no node; make a new cluster with: purlin node init --data-dir {}",
-        .dir.display(), .dir.display()
+        "{} holds no node; make a new cluster with: purlin node init --data-dir {}; or let this \
+         machine join one: purlin node join --seed HOST:PORT --data-dir {}",
+        .dir.display(), .dir.display(), .dir.display()
     )]
     NotInitialised {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// `node start` where a join did not come to its end.
+    #[error(
+        "the join of {} did not come to its end; go on with: purlin node join --seed HOST:PORT \
+         --data-dir {}", .dir.display(), .dir.display()
+    )]
+    JoinUnfinished {
         /// The directory.
         dir: PathBuf,
     },
@@ -146,6 +156,7 @@ impl Error {
             Self::AlreadyInitialised { .. }
             | Self::NotEmpty { .. }
             | Self::NotInitialised { .. }
+            | Self::JoinUnfinished { .. }
             | Self::WrongIdentity { .. }
             | Self::Config(_) => 2,
             _ => 1,

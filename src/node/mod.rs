@@ -63,6 +63,14 @@ pub fn load_config(mode: StartMode, flags: &NodeFlags) -> Result<NodeConfig, con
     NodeConfig::load(mode, flags, std::env::vars(), known)
 }
 
+/// Whether a data directory holds a node that `node start` can start.
+///
+/// # Errors
+/// When the directory cannot be looked at.
+pub fn holds_node(data_dir: &std::path::Path) -> Result<bool, Error> {
+    data_dir::holds_node(data_dir)
+}
+
 /// Starts a node, says `ready …` on stdout once it serves, and blocks until SIGTERM or SIGINT; then
 /// stops cleanly. What `purlin node init` and `purlin node start` do.
 ///

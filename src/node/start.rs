@@ -50,6 +50,9 @@ pub fn start(config: NodeConfig) -> Result<RunningNode, Error> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let dir = DataDir::take(&config, Arc::clone(&disk))?;
+    if !dir.has_identity() {
+        return Err(Error::Metadata("nobody was asked for admission".to_owned()));
+    }
     let control = runtime("purlin-control", CONTROL_THREADS, CONTROL_BLOCKING_THREADS_MAX)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let data = runtime("purlin-data", cores.min(DATA_THREADS_MAX), DATA_BLOCKING_THREADS_MAX)?;
