@@ -217,6 +217,22 @@ impl Requests {
                 m::describe_topic_partitions::DescribeTopicPartitionsRequest,
                 handlers::describe_topic_partitions::handle
             ),
+            ApiKey::AlterReplicaLogDirs => answer!(
+                m::alter_replica_log_dirs::AlterReplicaLogDirsRequest,
+                handlers::alter_replica_log_dirs::handle
+            ),
+            ApiKey::ListConfigResources => answer!(
+                m::list_config_resources::ListConfigResourcesRequest,
+                handlers::list_config_resources::handle
+            ),
+            ApiKey::ListPartitionReassignments => answer!(
+                m::list_partition_reassignments::ListPartitionReassignmentsRequest,
+                handlers::list_partition_reassignments::handle
+            ),
+            ApiKey::UpdateFeatures => answer!(
+                m::update_features::UpdateFeaturesRequest,
+                handlers::update_features::handle
+            ),
             other => Outcome::Close(format!("API {} is not served", other.name())),
         }
     }

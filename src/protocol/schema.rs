@@ -150,6 +150,7 @@ wire_number! {
     bool => u8, |byte: u8| byte != 0, u8::from;
     i8 => i8, std::convert::identity, std::convert::identity;
     i16 => i16, std::convert::identity, std::convert::identity;
+    u16 => u16, std::convert::identity, std::convert::identity;
     i32 => i32, std::convert::identity, std::convert::identity;
     i64 => i64, std::convert::identity, std::convert::identity;
     f64 => f64, std::convert::identity, std::convert::identity;

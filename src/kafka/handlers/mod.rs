@@ -4,6 +4,7 @@
 //! rows alone.
 
 pub(super) mod alter_configs;
+pub(super) mod alter_replica_log_dirs;
 pub(super) mod api_versions;
 mod common;
 pub(super) mod create_partitions;
@@ -19,10 +20,13 @@ pub(super) mod fetch;
 pub(super) mod find_coordinator;
 pub(super) mod incremental_alter_configs;
 pub(super) mod init_producer_id;
+pub(super) mod list_config_resources;
 pub(super) mod list_offsets;
+pub(super) mod list_partition_reassignments;
 pub(super) mod metadata;
 pub(super) mod offset_for_leader_epoch;
 pub(super) mod produce;
 mod resources;
+pub(super) mod update_features;
 
 pub(super) use metadata::AutoCreations;

@@ -9,9 +9,9 @@ use crate::protocol::ErrorCode;
 use crate::types::{NodeId, TopicName};
 
 /// Kafka's number for topics.
-const TOPIC: i8 = 2;
+pub(super) const TOPIC: i8 = 2;
 /// Kafka's number for brokers; an empty name stands for all of them.
-const BROKER: i8 = 4;
+pub(super) const BROKER: i8 = 4;
 
 /// Why one resource was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,6 +4,8 @@
 //! advertised.
 
 pub mod alter_configs;
+pub mod alter_partition_reassignments;
+pub mod alter_replica_log_dirs;
 pub mod api_versions;
 pub mod create_partitions;
 pub mod create_topics;
@@ -13,15 +15,21 @@ pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_log_dirs;
 pub mod describe_producers;
+pub mod describe_quorum;
 pub mod describe_topic_partitions;
+pub mod elect_leaders;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod incremental_alter_configs;
 pub mod init_producer_id;
+pub mod list_config_resources;
 pub mod list_offsets;
+pub mod list_partition_reassignments;
 pub mod metadata;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+pub mod unregister_broker;
+pub mod update_features;
 
 use super::ApiKey;
 use super::schema::Request;
@@ -52,7 +60,7 @@ const fn api<R: Request>() -> ServedApi {
 /// Produce is advertised from version 0, though 3 is the lowest that is served: librdkafka before
 /// 2.11.1 looks for exact old versions there, and without them silently gives up compression
 /// (KAFKA-18659).
-pub static SERVED: [ServedApi; 19] = [
+pub static SERVED: [ServedApi; 27] = [
     ServedApi { advertised_min: 0, ..api::<produce::ProduceRequest>() },
     api::<fetch::FetchRequest>(),
     api::<list_offsets::ListOffsetsRequest>(),
@@ -66,11 +74,19 @@ pub static SERVED: [ServedApi; 19] = [
     api::<offset_for_leader_epoch::OffsetForLeaderEpochRequest>(),
     api::<describe_configs::DescribeConfigsRequest>(),
     api::<alter_configs::AlterConfigsRequest>(),
+    api::<alter_replica_log_dirs::AlterReplicaLogDirsRequest>(),
     api::<describe_log_dirs::DescribeLogDirsRequest>(),
     api::<create_partitions::CreatePartitionsRequest>(),
+    api::<elect_leaders::ElectLeadersRequest>(),
     api::<incremental_alter_configs::IncrementalAlterConfigsRequest>(),
+    api::<alter_partition_reassignments::AlterPartitionReassignmentsRequest>(),
+    api::<list_partition_reassignments::ListPartitionReassignmentsRequest>(),
+    api::<describe_quorum::DescribeQuorumRequest>(),
+    api::<update_features::UpdateFeaturesRequest>(),
     api::<describe_cluster::DescribeClusterRequest>(),
     api::<describe_producers::DescribeProducersRequest>(),
+    api::<unregister_broker::UnregisterBrokerRequest>(),
+    api::<list_config_resources::ListConfigResourcesRequest>(),
     api::<describe_topic_partitions::DescribeTopicPartitionsRequest>(),
 ];
 

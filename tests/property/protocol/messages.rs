@@ -101,6 +101,14 @@ every_api! {
     describe_producers: describe_producers::DescribeProducersRequest, DescribeProducersResponse;
     describe_topic_partitions:
         describe_topic_partitions::DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse;
+    alter_partition_reassignments: alter_partition_reassignments::AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse;
+    alter_replica_log_dirs: alter_replica_log_dirs::AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse;
+    describe_quorum: describe_quorum::DescribeQuorumRequest, DescribeQuorumResponse;
+    elect_leaders: elect_leaders::ElectLeadersRequest, ElectLeadersResponse;
+    list_config_resources: list_config_resources::ListConfigResourcesRequest, ListConfigResourcesResponse;
+    list_partition_reassignments: list_partition_reassignments::ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse;
+    unregister_broker: unregister_broker::UnregisterBrokerRequest, UnregisterBrokerResponse;
+    update_features: update_features::UpdateFeaturesRequest, UpdateFeaturesResponse;
 }
 
 #[test]
