@@ -5,6 +5,9 @@
 pub mod broker;
 pub mod cluster;
 pub mod data;
+pub mod direct;
+pub mod history;
+pub mod load;
 pub mod shell;
 pub mod tools;
 
