@@ -136,6 +136,15 @@ pub(super) fn refusal_code(kind: RefusalKind) -> ErrorCode {
         K::BrokerNotRegistered => ErrorCode::BrokerIdNotRegistered,
         K::FeatureUpdateFailed => ErrorCode::FeatureUpdateFailed,
         K::UnsupportedVersion => ErrorCode::UnsupportedVersion,
+        K::FencedLeaderEpoch => ErrorCode::FencedLeaderEpoch,
+        K::InvalidUpdateVersion => ErrorCode::InvalidUpdateVersion,
+        K::IneligibleReplica => ErrorCode::IneligibleReplica,
+        K::ElectionNotNeeded => ErrorCode::ElectionNotNeeded,
+        K::PreferredLeaderNotAvailable => ErrorCode::PreferredLeaderNotAvailable,
+        K::EligibleLeadersNotAvailable => ErrorCode::EligibleLeadersNotAvailable,
+        K::NoReassignmentInProgress => ErrorCode::NoReassignmentInProgress,
+        K::ReassignmentInProgress => ErrorCode::ReassignmentInProgress,
+        K::NotAttempted => ErrorCode::OperationNotAttempted,
     }
 }
 

@@ -14,6 +14,7 @@
 pub mod controller;
 mod handle;
 mod image;
+pub mod liveness;
 mod peers;
 mod publisher;
 mod raft;

@@ -11,7 +11,7 @@ use crate::types::{LeaderEpoch, Offset, TimestampMs};
 use bytes::Bytes;
 
 /// Version of the record's value.
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
 
 /// Bytes that a batch may unpack to: an entry, and what the record around it takes.
 const RECORD_BYTES_MAX: usize = 2 * METADATA_ENTRY_BYTES_MAX;
@@ -123,14 +123,14 @@ mod tests {
         assert!(encode(&entry, TimestampMs(5)).is_err());
     }
 
-    /// The format of version 1. If this fails, old data directories can no longer be read.
+    /// The format of version 2. If this fails, old data directories can no longer be read.
     #[test]
     fn golden_bytes_of_an_entry() {
         let batch = encode(&entry(2, EntryPayload::Normal(command())), TimestampMs(5));
         let batch = batch.expect("fits");
         assert_eq!(
             batch[BatchHeader::SIZE..].escape_ascii().to_string(),
-            r"\x1c\x00\x00\x00\x01\x10\x01\x07\x03\x02\x01\x06\x06\x12\x00"
+            r"\x1c\x00\x00\x00\x01\x10\x02\x07\x03\x02\x01\x06\x06\x12\x00"
         );
     }
 }

@@ -7,7 +7,8 @@
 
 use super::configs::ConfigResource;
 use crate::types::{
-    BrokerEpoch, DirectoryId, IncarnationId, NodeId, PartitionIndex, TimestampMs, TopicId,
+    BrokerEpoch, DirectoryId, IncarnationId, LeaderEpoch, NodeId, PartitionEpoch, PartitionIndex,
+    TimestampMs, TopicId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,18 @@ pub enum Command {
     AllocateProducerIds(AllocateProducerIds),
     /// Cluster-wide feature levels change (KIP-584).
     UpdateFeatures(UpdateFeatures),
+    /// A data directory gets its node id.
+    AdmitNode(AdmitNode),
+    /// A node leaves for good.
+    UnregisterBroker(UnregisterBroker),
+    /// A leader changes the ISRs of partitions that it leads (KIP-497).
+    AlterPartitions(AlterPartitions),
+    /// Leaders are chosen anew (KIP-460).
+    ElectLeaders(ElectLeaders),
+    /// Partitions move to other replicas, or stop doing so (KIP-455).
+    AlterReassignments(AlterReassignments),
+    /// Replicas of a broker lost their storage, while the broker lives (KIP-858).
+    ReplicasFailed(ReplicasFailed),
 }
 
 /// Where clients or nodes reach a broker.
@@ -46,7 +59,8 @@ pub struct Endpoint {
 }
 
 /// See [`Command::RegisterBroker`]. The answer is the broker's epoch: the Raft index of the
-/// registration.
+/// registration. The node must have been admitted with one of these directories
+/// ([`AdmitNode`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegisterBroker {
     /// Who.
@@ -227,4 +241,121 @@ pub struct UpdateFeatures {
     pub levels: Vec<(String, i16)>,
     /// Checks everything, changes nothing.
     pub validate_only: bool,
+}
+
+/// See [`Command::AdmitNode`]. The answer is the node id. The same directory gets the same id
+/// again, so that a retry is harmless; no other directory ever gets it, not even after the node
+/// was removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdmitNode {
+    /// The data directory: what makes a node that node.
+    pub directory: DirectoryId,
+    /// The id that it asks for; `None` for the next free one.
+    pub wanted: Option<NodeId>,
+    /// Where other nodes connect, as `host:port`: for people, until it registers.
+    pub rpc: String,
+    /// When.
+    pub now: TimestampMs,
+}
+
+/// See [`Command::UnregisterBroker`]. Refused while the node holds replicas, or is the last that is
+/// active. Its directory cannot come back, and its id is not given out again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnregisterBroker {
+    /// Who. It need not have registered: an id that was only admitted goes too.
+    pub node_id: NodeId,
+}
+
+/// See [`Command::AlterPartitions`]. The answer has one result per change, in their order. When the
+/// broker's epoch is not the current one, each is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlterPartitions {
+    /// The leader that asks.
+    pub node_id: NodeId,
+    /// Its registration.
+    pub broker_epoch: BrokerEpoch,
+    /// What it asks for, partition by partition.
+    pub changes: Vec<IsrChange>,
+}
+
+/// One partition of an [`AlterPartitions`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IsrChange {
+    /// The topic.
+    pub topic_id: TopicId,
+    /// Its partition.
+    pub partition: PartitionIndex,
+    /// The epoch that the leader leads in.
+    pub leader_epoch: LeaderEpoch,
+    /// The partition epoch that the leader last saw; anything may have changed in a later one.
+    pub partition_epoch: PartitionEpoch,
+    /// The whole new ISR, the leader included, each member with the registration that the leader
+    /// knows it under (KIP-903).
+    pub isr: Vec<(NodeId, BrokerEpoch)>,
+    /// [`Recovered`](LeaderRecoveryState::Recovered), unless the leader is still recovering from
+    /// an unclean election (KIP-704).
+    pub recovery: LeaderRecoveryState,
+}
+
+/// Whether a leader may lack records that were committed (KIP-704). The numbers are Kafka's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[repr(i8)]
+pub enum LeaderRecoveryState {
+    /// It was elected from ISR or ELR, or has dealt with what it may lack.
+    Recovered = 0,
+    /// It was elected uncleanly. Until it says otherwise the ISR is itself alone.
+    Recovering = 1,
+}
+
+/// See [`Command::ElectLeaders`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ElectLeaders {
+    /// Which kind of election.
+    pub kind: ElectionKind,
+    /// The partitions, by topic name; `None` for all. With `None`, those that need no election are
+    /// left out of the answer.
+    pub partitions: Option<Vec<(String, PartitionIndex)>>,
+}
+
+/// The kinds of elections that can be asked for. The numbers are Kafka's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[repr(i8)]
+pub enum ElectionKind {
+    /// The first replica leads, if it is in sync.
+    Preferred = 0,
+    /// Where nobody leads, any active replica may, whatever the topic allows: records may be lost.
+    Unclean = 1,
+}
+
+/// See [`Command::AlterReassignments`]. The answer has one result per item, in their order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlterReassignments {
+    /// What is to move.
+    pub partitions: Vec<Reassignment>,
+    /// Whether the number of replicas may change with it.
+    pub allow_replication_factor_change: bool,
+}
+
+/// Where one partition is to go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reassignment {
+    /// The topic.
+    pub topic: String,
+    /// Its partition.
+    pub partition: PartitionIndex,
+    /// The replicas in the end, the preferred leader first; `None` to go back to what was before
+    /// the reassignment that is under way.
+    pub replicas: Option<Vec<NodeId>>,
+}
+
+/// See [`Command::ReplicasFailed`]. The answer has one result per partition, in their order. The
+/// replicas count as offline until the broker registers anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicasFailed {
+    /// Whose replicas.
+    pub node_id: NodeId,
+    /// Its registration.
+    pub broker_epoch: BrokerEpoch,
+    /// Which.
+    pub partitions: Vec<(TopicId, PartitionIndex)>,
 }

@@ -13,7 +13,9 @@ pub struct Delta {
     pub topics: BTreeMap<TopicId, TopicChange>,
     /// Resources whose configs changed.
     pub configs: BTreeSet<ConfigResource>,
-    /// Brokers that were registered, fenced, unfenced or changed otherwise.
+    /// Nodes that were admitted or removed.
+    pub nodes: BTreeSet<NodeId>,
+    /// Brokers that were registered, unregistered, fenced, unfenced or changed otherwise.
     pub brokers: BTreeSet<NodeId>,
     /// Whether feature levels changed.
     pub features: bool,
@@ -41,6 +43,7 @@ impl Delta {
         Self {
             topics: state.topics().map(|topic| (topic.id, TopicChange::Created)).collect(),
             configs: state.all_configs().map(|(resource, _)| resource.clone()).collect(),
+            nodes: state.nodes().map(|node| node.id).collect(),
             brokers: state.brokers().map(|broker| broker.id).collect(),
             features: true,
             producer_ids: true,
@@ -66,6 +69,7 @@ impl Delta {
             }
         }
         self.configs.extend(later.configs);
+        self.nodes.extend(later.nodes);
         self.brokers.extend(later.brokers);
         self.features |= later.features;
         self.producer_ids |= later.producer_ids;
@@ -102,6 +106,8 @@ impl Delta {
         let resources = before.all_configs().chain(after.all_configs()).map(|(name, _)| name);
         delta.configs =
             resources.filter(|name| before.configs(name) != after.configs(name)).cloned().collect();
+        let nodes = before.nodes().chain(after.nodes()).map(|node| node.id);
+        delta.nodes = nodes.filter(|id| before.node(*id) != after.node(*id)).collect();
         let brokers = before.brokers().chain(after.brokers()).map(|broker| broker.id);
         delta.brokers = brokers.filter(|id| before.broker(*id) != after.broker(*id)).collect();
         delta

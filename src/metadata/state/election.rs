@@ -8,6 +8,7 @@
 //! the ISR; the ISR shrinks below `min.insync.replicas` only into the ELR, so that what was
 //! committed stays with someone who may lead.
 
+use super::command::LeaderRecoveryState;
 use super::model::Partition;
 use crate::types::{LeaderEpoch, NodeId, PartitionEpoch};
 
@@ -28,6 +29,9 @@ pub(super) fn new_partition(
         partition_epoch: PartitionEpoch::ZERO,
         adding: Vec::new(),
         removing: Vec::new(),
+        offline: Vec::new(),
+        leader_last_known: None,
+        recovery: LeaderRecoveryState::Recovered,
     })
 }
 

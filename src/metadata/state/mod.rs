@@ -17,24 +17,32 @@ mod command;
 pub mod configs;
 mod delta;
 mod election;
+mod elections;
 mod features;
+mod isr;
 mod model;
+mod nodes;
 mod partitions;
 mod placement;
+pub mod plan;
 mod producer_ids;
+mod reassignments;
 pub mod record;
 mod response;
 mod topics;
 
 pub use command::{
-    AllocateProducerIds, AlterConfigs, ChangeFencing, Command, ConfigAlteration, ConfigChange,
-    ConfigOp, ConfigOpKind, CreatePartitions, CreateTopics, DeleteTopics, Endpoint, FencingChange,
-    MorePartitions, NewTopic, RegisterBroker, TopicSelector, UpdateFeatures,
+    AdmitNode, AllocateProducerIds, AlterConfigs, AlterPartitions, AlterReassignments,
+    ChangeFencing, Command, ConfigAlteration, ConfigChange, ConfigOp, ConfigOpKind,
+    CreatePartitions, CreateTopics, DeleteTopics, ElectLeaders, ElectionKind, Endpoint,
+    FencingChange, IsrChange, LeaderRecoveryState, MorePartitions, NewTopic, Reassignment,
+    RegisterBroker, ReplicasFailed, TopicSelector, UnregisterBroker, UpdateFeatures,
 };
 pub use delta::{Delta, TopicChange};
-pub use model::{Broker, ConfigMap, Partition, State, Topic};
+pub use model::{Broker, ConfigMap, Node, Partition, State, Topic};
 pub use response::{
-    CreatedTopic, DeletedTopic, ProducerIdBlock, Refusal, RefusalKind, Response, TopicResult,
+    CreatedTopic, DeletedTopic, ElectionResult, ProducerIdBlock, Refusal, RefusalKind, Response,
+    TopicResult,
 };
 
 /// Applies the command at a Raft index. Returns the answer for whoever proposed it, and adds what
@@ -64,6 +72,22 @@ pub fn apply(state: &mut State, index: u64, command: Command, delta: &mut Delta)
         }
         Command::UpdateFeatures(command) => {
             Response::UpdateFeatures(features::update(state, &command, delta))
+        }
+        Command::AdmitNode(command) => Response::AdmitNode(nodes::admit(state, command, delta)),
+        Command::UnregisterBroker(command) => {
+            Response::UnregisterBroker(nodes::unregister(state, &command, delta))
+        }
+        Command::AlterPartitions(command) => {
+            Response::AlterPartitions(isr::alter(state, &command, delta))
+        }
+        Command::ElectLeaders(command) => {
+            Response::ElectLeaders(elections::elect(state, &command, delta))
+        }
+        Command::AlterReassignments(command) => {
+            Response::AlterReassignments(reassignments::alter(state, command, delta))
+        }
+        Command::ReplicasFailed(command) => {
+            Response::ReplicasFailed(isr::replicas_failed(state, &command, delta))
         }
     }
 }

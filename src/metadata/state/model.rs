@@ -3,7 +3,7 @@
 //! Maps are persistent (`rpds`) and ordered: a clone costs one reference count per map, and
 //! iteration is the same on every node.
 
-use super::command::Endpoint;
+use super::command::{Endpoint, LeaderRecoveryState};
 use super::configs::ConfigResource;
 use crate::types::{
     BrokerEpoch, DirectoryId, IncarnationId, LeaderEpoch, NodeId, PartitionEpoch, PartitionIndex,
@@ -20,6 +20,10 @@ pub type ConfigMap = BTreeMap<String, String>;
 /// Everything that the metadata group has agreed on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
+    /// Every node that was ever admitted, removed ones included.
+    pub(super) nodes: RedBlackTreeMapSync<NodeId, Arc<Node>>,
+    /// Who has a directory. Follows from `nodes`.
+    pub(super) directories: RedBlackTreeMapSync<DirectoryId, NodeId>,
     pub(super) brokers: RedBlackTreeMapSync<NodeId, Arc<Broker>>,
     pub(super) topics: RedBlackTreeMapSync<TopicName, Topic>,
     pub(super) topic_names: RedBlackTreeMapSync<TopicId, TopicName>,
@@ -35,6 +39,8 @@ pub struct State {
 impl Default for State {
     fn default() -> Self {
         Self {
+            nodes: RedBlackTreeMapSync::new_sync(),
+            directories: RedBlackTreeMapSync::new_sync(),
             brokers: RedBlackTreeMapSync::new_sync(),
             topics: RedBlackTreeMapSync::new_sync(),
             topic_names: RedBlackTreeMapSync::new_sync(),
@@ -146,9 +152,95 @@ pub struct Partition {
     pub adding: Vec<NodeId>,
     /// Replicas that a reassignment is removing.
     pub removing: Vec<NodeId>,
+    /// Replicas whose storage failed: out of ISR and ELR until their broker registers anew.
+    pub offline: Vec<NodeId>,
+    /// Who led last, where neither ISR nor ELR has anybody (the last known leader of KIP-966): it
+    /// holds more than any other.
+    pub leader_last_known: Option<NodeId>,
+    /// Whether the leader may lack committed records (KIP-704).
+    pub recovery: LeaderRecoveryState,
+}
+
+impl Partition {
+    /// Whether a reassignment is under way.
+    #[must_use]
+    pub fn is_reassigning(&self) -> bool {
+        !self.adding.is_empty() || !self.removing.is_empty()
+    }
+
+    /// The replicas once the reassignment under way is complete; without one, all.
+    #[must_use]
+    pub fn target(&self) -> Vec<NodeId> {
+        self.replicas.iter().copied().filter(|id| !self.removing.contains(id)).collect()
+    }
+}
+
+/// A data directory that has a node id.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Node {
+    /// The id.
+    pub id: NodeId,
+    /// The directory. No other one ever gets the id.
+    pub directory: DirectoryId,
+    /// Where other nodes reached it when it was admitted, as `host:port`.
+    pub rpc: String,
+    /// When it was admitted.
+    pub admitted_at: TimestampMs,
+    /// Whether it was removed for good.
+    pub removed: bool,
 }
 
 impl State {
+    /// The nodes that were ever admitted, by id, removed ones included.
+    pub fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.nodes.values()
+    }
+
+    /// One of [`Self::nodes`].
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> Option<&Arc<Node>> {
+        self.nodes.get(&id)
+    }
+
+    /// The node with this data directory, if it was admitted and not removed.
+    #[must_use]
+    pub fn node_by_directory(&self, directory: DirectoryId) -> Option<&Arc<Node>> {
+        self.node(*self.directories.get(&directory)?).filter(|node| !node.removed)
+    }
+
+    /// Whether a broker is being drained (`purlin.drain`): it leads nothing that another in-sync
+    /// replica can lead.
+    #[must_use]
+    pub fn is_draining(&self, id: NodeId) -> bool {
+        let configs = self.configs(&ConfigResource::Broker(id));
+        let drain = configs.and_then(|configs| configs.get(super::configs::DRAIN));
+        drain.is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
+    }
+
+    /// How many in-sync replicas an acknowledgement of this topic's partition needs: what the whole
+    /// group agrees on, and what the ELR is kept by. A leader must count with this number and no
+    /// setting of its own (KIP-966).
+    #[must_use]
+    pub fn insync_replicas_min(&self, topic: &TopicName, partition: &Partition) -> usize {
+        let config = super::brokers::topic_config(self, topic);
+        super::election::insync_min(config.insync_replicas_min, partition.replicas.len())
+    }
+
+    /// Replicas of a topic whose creator named no number, where nothing else is set: one per
+    /// registered broker, up to 3.
+    #[must_use]
+    pub fn replication_factor_derived(&self) -> i16 {
+        i16::try_from(self.brokers.size().clamp(1, 3)).unwrap_or(1)
+    }
+
+    /// The partitions that are being reassigned, by topic.
+    pub fn reassignments(&self) -> impl Iterator<Item = (&Topic, PartitionIndex, &Partition)> {
+        self.topics().flat_map(|topic| {
+            let moving = topic.partitions().filter(|(_, partition)| partition.is_reassigning());
+            moving.map(move |(index, partition)| (topic, index, partition))
+        })
+    }
+
     /// The brokers, by id, fenced ones included.
     pub fn brokers(&self) -> impl Iterator<Item = &Arc<Broker>> {
         self.brokers.values()

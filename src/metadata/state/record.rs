@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Version of all values below.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Why records are not a state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,7 @@
 //! What applying a command answers.
 
-use crate::types::{BrokerEpoch, ProducerId, TopicId};
+use super::model::Partition;
+use crate::types::{BrokerEpoch, NodeId, PartitionIndex, ProducerId, TopicId};
 use serde::{Deserialize, Serialize};
 
 /// The answer to one [`Command`](super::Command), variant by variant.
@@ -24,6 +25,31 @@ pub enum Response {
     AllocateProducerIds(Result<ProducerIdBlock, Refusal>),
     /// To [`UpdateFeatures`](super::UpdateFeatures), in the order asked.
     UpdateFeatures(Vec<Result<(), Refusal>>),
+    /// To [`AdmitNode`](super::AdmitNode): its id.
+    AdmitNode(Result<NodeId, Refusal>),
+    /// To [`UnregisterBroker`](super::UnregisterBroker).
+    UnregisterBroker(Result<(), Refusal>),
+    /// To [`AlterPartitions`](super::AlterPartitions), in the order asked: the partition as it is
+    /// now, which need not name the asker as its leader any more (a reassignment that completes
+    /// may take it away).
+    AlterPartitions(Vec<Result<Partition, Refusal>>),
+    /// To [`ElectLeaders`](super::ElectLeaders), in the order asked.
+    ElectLeaders(Vec<ElectionResult>),
+    /// To [`AlterReassignments`](super::AlterReassignments), in the order asked.
+    AlterReassignments(Vec<Result<(), Refusal>>),
+    /// To [`ReplicasFailed`](super::ReplicasFailed), in the order asked.
+    ReplicasFailed(Vec<Result<(), Refusal>>),
+}
+
+/// The outcome for one partition of an [`ElectLeaders`](super::ElectLeaders).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ElectionResult {
+    /// The topic, as asked.
+    pub topic: String,
+    /// Its partition.
+    pub partition: PartitionIndex,
+    /// What came of it.
+    pub outcome: Result<(), Refusal>,
 }
 
 /// The outcome for one topic, by the name that was asked for.
@@ -120,4 +146,23 @@ pub enum RefusalKind {
     FeatureUpdateFailed,
     /// UNSUPPORTED_VERSION (35): the broker doesn't understand a feature level in use.
     UnsupportedVersion,
+    /// FENCED_LEADER_EPOCH (74): somebody else leads by now, or the asker leads in a later epoch.
+    FencedLeaderEpoch,
+    /// INVALID_UPDATE_VERSION (95): the partition has changed since the asker looked.
+    InvalidUpdateVersion,
+    /// INELIGIBLE_REPLICA (107): a broker that is fenced, stopping, of another registration or
+    /// without storage can't be in sync (KIP-841, KIP-903).
+    IneligibleReplica,
+    /// ELECTION_NOT_NEEDED (84).
+    ElectionNotNeeded,
+    /// PREFERRED_LEADER_NOT_AVAILABLE (80).
+    PreferredLeaderNotAvailable,
+    /// ELIGIBLE_LEADERS_NOT_AVAILABLE (83).
+    EligibleLeadersNotAvailable,
+    /// NO_REASSIGNMENT_IN_PROGRESS (85).
+    NoReassignmentInProgress,
+    /// REASSIGNMENT_IN_PROGRESS (60).
+    ReassignmentInProgress,
+    /// OPERATION_NOT_ATTEMPTED (55).
+    NotAttempted,
 }

@@ -20,6 +20,9 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::LazyLock;
 
+/// The broker config that moves leadership away from a broker.
+pub const DRAIN: &str = "purlin.drain";
+
 /// Whose configs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ConfigResource {

