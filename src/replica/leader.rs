@@ -38,6 +38,8 @@ pub(super) struct Report {
     pub(super) end: Offset,
     pub(super) flushed: Offset,
     pub(super) now_ms: i64,
+    /// Whether it came with a fetch, which the leader has checked against its own log.
+    pub(super) fetch: bool,
 }
 
 impl Leader {
@@ -75,6 +77,12 @@ impl Leader {
     #[must_use]
     pub fn replica_count(&self) -> usize {
         self.followers.len() + 1
+    }
+
+    /// What is known of one of the other replicas.
+    #[must_use]
+    pub fn progress(&self, node: NodeId) -> Option<&Progress> {
+        self.followers.get(&node)
     }
 
     /// The other replicas, in order of their ids.
@@ -160,7 +168,7 @@ pub(super) fn lead(
 }
 
 /// A follower fetched or reported a flush.
-pub(super) fn fetched(
+pub(super) fn heard(
     state: &mut State,
     follower: NodeId,
     leader_epoch: LeaderEpoch,
@@ -174,6 +182,11 @@ pub(super) fn fetched(
     }
     let Some(progress) = leader.followers.get_mut(&follower) else { return };
     if progress.broker_epoch != Some(report.broker_epoch) {
+        return;
+    }
+    // A report may have been sent before the follower cut what this log does not have; a fetch
+    // in this epoch has shown that it is past that.
+    if !report.fetch && progress.end.is_none() {
         return;
     }
     progress.note(report, log);

@@ -8,20 +8,30 @@
 //! - It only passes an offset that every member of the maximal ISR (ISR and open proposal
 //!   together) has reported in this leader epoch as flushed; with `write.caching`, as appended.
 //! - It stands still while the ISR is smaller than `min.insync.replicas` (KIP-966).
-//! - An input of an older leader epoch changes nothing.
+//! - An input of an older leader epoch changes nothing, nor does an answer to a fetch that was
+//!   made before the log was cut.
+//! - A follower cuts its log by epochs alone, as its leader says, never by its high watermark; and
+//!   it reports to a leader only after that leader has found their logs to agree.
 //!
 //! Must never: read a clock, draw a random number, touch a file, start a task, or walk a hash map.
 
+mod effect;
+mod follower;
+mod input;
 mod isr;
+mod judge;
 mod leader;
 mod watermark;
 
+pub use effect::{Effect, FlushReport};
+pub use follower::Follower;
+pub use input::{Answer, Input};
 pub use isr::IsrProposal;
+pub use judge::{FetchClaim, Verdict};
 pub use leader::{Leader, Progress};
 
 use crate::types::invariant::{Invariant, ensure};
-use crate::types::{BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch};
-use std::collections::BTreeSet;
+use crate::types::{LeaderEpoch, NodeId, Offset};
 
 /// Settings of the topic that the rules depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,12 +72,7 @@ pub enum Role {
     /// This node leads.
     Leader(Leader),
     /// This node copies from another.
-    Follower {
-        /// Whom it copies from.
-        leader: NodeId,
-        /// In which epoch.
-        epoch: LeaderEpoch,
-    },
+    Follower(Follower),
     /// The local storage failed: this replica is stopped for good.
     Failed {
         /// The epoch in which it happened.
@@ -83,112 +88,6 @@ pub struct State {
     log: LogView,
     high_watermark: Offset,
     role: Role,
-}
-
-/// Something that happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Input {
-    /// The metadata says that this node leads. The same epoch again only brings new replicas
-    /// and ISR.
-    Lead {
-        /// The epoch of this leadership.
-        epoch: LeaderEpoch,
-        /// Version of replicas and ISR.
-        partition_epoch: PartitionEpoch,
-        /// All replicas, this node included, with the epoch of their registration; `None` for a
-        /// broker that is fenced or unknown.
-        replicas: Vec<(NodeId, Option<BrokerEpoch>)>,
-        /// The ISR that the controller decided on.
-        isr: BTreeSet<NodeId>,
-        /// Milliseconds on the shell's monotonic clock.
-        now_ms: i64,
-    },
-    /// The metadata says that another node leads.
-    Follow {
-        /// The leader.
-        leader: NodeId,
-        /// Its epoch.
-        epoch: LeaderEpoch,
-    },
-    /// The metadata says that nobody leads, or that this node is no replica any more.
-    Stand {
-        /// The epoch in which that was decided.
-        epoch: LeaderEpoch,
-    },
-    /// The local log grew.
-    Appended {
-        /// Its new end.
-        end: Offset,
-    },
-    /// A flush of the local log is done.
-    Flushed {
-        /// Everything below is on disk.
-        upto: Offset,
-    },
-    /// The start of the local log moved up (DeleteRecords, retention).
-    StartRaised {
-        /// The new log start offset.
-        start: Offset,
-    },
-    /// A follower asked for more, or reported a flush.
-    Fetched {
-        /// Who.
-        follower: NodeId,
-        /// The leader epoch that it believes in.
-        leader_epoch: LeaderEpoch,
-        /// Its registration.
-        broker_epoch: BrokerEpoch,
-        /// Its log end offset: what it asks for.
-        end: Offset,
-        /// Everything below is on its disk.
-        flushed: Offset,
-        /// Milliseconds on the shell's monotonic clock.
-        now_ms: i64,
-    },
-    /// The controller refused an ISR proposal for certain. (A time-out is no refusal: without
-    /// this input the leader keeps counting with the union.)
-    IsrRefused {
-        /// The partition epoch that the proposal was made against.
-        partition_epoch: PartitionEpoch,
-    },
-    /// Time passes: followers that fell behind leave the ISR.
-    Tick {
-        /// Milliseconds on the shell's monotonic clock.
-        now_ms: i64,
-    },
-    /// The leader told a follower how far the partition is committed.
-    HighWatermarkTold {
-        /// The leader's epoch.
-        leader_epoch: LeaderEpoch,
-        /// Its high watermark.
-        high_watermark: Offset,
-    },
-    /// The topic's settings changed.
-    Configured(Settings),
-    /// The local log cannot be trusted any more.
-    StorageFailed,
-}
-
-/// Something that the shell has to do, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// Note in the log that `epoch` begins at `start`, even if nothing is ever written in it.
-    RecordEpoch {
-        /// The new epoch.
-        epoch: LeaderEpoch,
-        /// The log end offset at the election.
-        start: Offset,
-    },
-    /// Ask for a flush of everything appended so far.
-    RequestFlush,
-    /// Show readers and waiters the new high watermark.
-    AdvanceHighWatermark(Offset),
-    /// Ask the controller for another ISR.
-    ProposeIsr(IsrProposal),
-    /// Tell everyone who waits that this node does not lead (any more, or in this epoch).
-    LeadershipLost,
-    /// Tell the controller that this replica cannot lead.
-    GiveUpLeadership,
 }
 
 impl State {
@@ -237,12 +136,22 @@ impl State {
         }
     }
 
+    /// Whom this node copies from, if it follows.
+    #[must_use]
+    pub fn follower(&self) -> Option<&Follower> {
+        match &self.role {
+            Role::Follower(follower) => Some(follower),
+            _ => None,
+        }
+    }
+
     /// The newest leader epoch heard of.
     #[must_use]
     pub fn leader_epoch(&self) -> LeaderEpoch {
         match &self.role {
             Role::Leader(leader) => leader.epoch(),
-            Role::Idle { epoch } | Role::Follower { epoch, .. } | Role::Failed { epoch } => *epoch,
+            Role::Follower(follower) => follower.epoch(),
+            Role::Idle { epoch } | Role::Failed { epoch } => *epoch,
         }
     }
 
@@ -269,10 +178,12 @@ impl State {
 pub fn step(state: &mut State, input: Input) -> Vec<Effect> {
     let mut effects = Vec::new();
     let before = state.high_watermark;
+    let cuts = matches!(input, Input::Cut(_));
     if !matches!(state.role, Role::Failed { .. }) {
         dispatch(state, input, &mut effects);
     }
-    ensure(Invariant::MonotonicHighWatermark, state.high_watermark >= before, || {
+    // After an unclean election a follower loses what it knew as committed: loudly, by a cut.
+    ensure(Invariant::MonotonicHighWatermark, cuts || state.high_watermark >= before, || {
         format!("high watermark went from {before} to {}", state.high_watermark)
     });
     effects
@@ -283,11 +194,7 @@ fn dispatch(state: &mut State, input: Input, effects: &mut Vec<Effect>) {
         Input::Lead { epoch, partition_epoch, replicas, isr, now_ms } => {
             leader::lead(state, epoch, partition_epoch, &replicas, isr, now_ms, effects);
         }
-        Input::Follow { leader, epoch } => {
-            if epoch >= state.leader_epoch() {
-                lose_leadership(state, Role::Follower { leader, epoch }, effects);
-            }
-        }
+        Input::Follow { leader, epoch } => follower::follow(state, leader, epoch, effects),
         Input::Stand { epoch } => {
             if epoch >= state.leader_epoch() {
                 lose_leadership(state, Role::Idle { epoch }, effects);
@@ -299,21 +206,31 @@ fn dispatch(state: &mut State, input: Input, effects: &mut Vec<Effect>) {
                 effects.push(Effect::RequestFlush);
             }
             watermark::advance(state, effects);
+            watermark::follow(state, effects);
         }
         Input::Flushed { upto } => {
+            let before = state.log.flushed;
             state.log.flushed = state.log.flushed.max(upto).min(state.log.end);
             watermark::advance(state, effects);
+            if state.log.flushed > before {
+                follower::report(state, effects);
+            }
         }
         Input::StartRaised { start } => watermark::raise_start(state, start, effects),
         Input::Fetched { follower, leader_epoch, broker_epoch, end, flushed, now_ms } => {
-            let report = leader::Report { broker_epoch, end, flushed, now_ms };
-            leader::fetched(state, follower, leader_epoch, report, effects);
+            let report = leader::Report { broker_epoch, end, flushed, now_ms, fetch: true };
+            leader::heard(state, follower, leader_epoch, report, effects);
         }
+        Input::Reported { follower, leader_epoch, broker_epoch, end, flushed, now_ms } => {
+            let report = leader::Report { broker_epoch, end, flushed, now_ms, fetch: false };
+            leader::heard(state, follower, leader_epoch, report, effects);
+        }
+        Input::Answered { leader_epoch, asked, answer } => {
+            follower::answered(state, leader_epoch, asked, answer, effects);
+        }
+        Input::Cut(log) => follower::cut(state, log, effects),
         Input::IsrRefused { partition_epoch } => isr::refused(state, partition_epoch, effects),
         Input::Tick { now_ms } => isr::drop_laggards(state, now_ms, effects),
-        Input::HighWatermarkTold { leader_epoch, high_watermark } => {
-            watermark::told(state, leader_epoch, high_watermark, effects);
-        }
         Input::Configured(settings) => {
             state.settings = settings;
             if !settings.write_caching && state.log.flushed < state.log.end {

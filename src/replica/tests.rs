@@ -1,6 +1,8 @@
 //! Scripts: a partition's life in a few lines, and what must hold after each.
 
 use super::*;
+use crate::types::{BrokerEpoch, PartitionEpoch};
+use std::collections::BTreeSet;
 
 const ME: NodeId = NodeId(1);
 const TWO: NodeId = NodeId(2);
@@ -277,11 +279,12 @@ fn losing_the_leadership_is_told_once_and_old_news_is_ignored() {
     assert_eq!(script.lead(4, 9, &[ME], &[ME]), [], "epoch 4 is over");
     script.append(3);
     assert_eq!(
-        script.step(Input::HighWatermarkTold {
+        script.step(Input::Answered {
             leader_epoch: LeaderEpoch(5),
-            high_watermark: Offset(7)
+            asked: Offset(3),
+            answer: Answer::Records { high_watermark: Offset(7), log_start: Offset(0) },
         }),
-        [Effect::AdvanceHighWatermark(Offset(3))],
+        [Effect::AppendAnswered, Effect::AdvanceHighWatermark(Offset(3))],
         "never past the own end"
     );
 }

@@ -2,7 +2,7 @@
 
 use super::{Effect, Role, State};
 use crate::types::mutant::Mutant;
-use crate::types::{LeaderEpoch, Offset};
+use crate::types::Offset;
 
 /// Moves the leader's high watermark to the least counted offset over the maximal ISR.
 ///
@@ -32,15 +32,11 @@ pub(super) fn advance(state: &mut State, effects: &mut Vec<Effect>) {
     set(state, least, effects);
 }
 
-/// A follower learns the high watermark from its leader, as far as its own log goes.
-pub(super) fn told(
-    state: &mut State,
-    leader_epoch: LeaderEpoch,
-    high_watermark: Offset,
-    effects: &mut Vec<Effect>,
-) {
-    if matches!(state.role, Role::Follower { epoch, .. } if epoch == leader_epoch) {
-        set(state, high_watermark.min(state.log.end), effects);
+/// A follower goes as far as its leader said, and as its own log reaches.
+pub(super) fn follow(state: &mut State, effects: &mut Vec<Effect>) {
+    let Role::Follower(follower) = &state.role else { return };
+    if let Some(told) = follower.told {
+        set(state, told.min(state.log.end), effects);
     }
 }
 
