@@ -88,6 +88,55 @@ pub const COMMIT_WAITERS_PER_PARTITION_MAX: usize = 65_536;
 /// Fetches that wait for news of one partition.
 pub const WATCHERS_PER_PARTITION_MAX: usize = 65_536;
 
+/// Bytes of records in one answer to a follower.
+pub const REPLICA_FETCH_BYTES_MAX: u32 = 8 * 1024 * 1024;
+
+/// Bytes of one partition's records in one answer to a follower.
+pub const REPLICA_PARTITION_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of one answer that may go to partitions in which the follower is behind, so that they do
+/// not hold up those whose producers wait.
+pub const REPLICA_CATCH_UP_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Bytes a second that the partitions of a node which are behind may be copied with, all together,
+/// unless `follower.replication.throttled.rate` says otherwise.
+pub const REPLICA_CATCH_UP_BYTES_PER_SECOND_DEFAULT: u64 = 128 * 1024 * 1024;
+
+/// Milliseconds that a leader holds a follower's fetch when there is nothing new (Kafka's
+/// `replica.fetch.wait.max.ms`).
+pub const REPLICA_FETCH_WAIT_MS: u32 = 500;
+
+/// Milliseconds that a leader holds a follower's fetch whatever it asks for.
+pub const REPLICA_FETCH_WAIT_MS_MAX: u32 = 30_000;
+
+/// Milliseconds that a moved high watermark waits for records to travel with.
+pub const REPLICA_WATERMARK_DELAY_MS: i64 = 10;
+
+/// Fetches of one follower under way at one leader: one that waits, and one that ends its wait.
+pub const REPLICA_FETCHES_IN_FLIGHT_MAX: usize = 2;
+
+/// Partitions that one fetch of a follower names; more are named by the next.
+pub const REPLICA_PARTITIONS_PER_REQUEST_MAX: usize = 10_000;
+
+/// Partitions of one fetch session.
+pub const REPLICA_SESSION_PARTITIONS_MAX: usize = PARTITIONS_MAX;
+
+/// Fetch sessions of followers: one per node of the largest cluster.
+pub const REPLICA_SESSIONS_MAX: usize = METADATA_BROKERS_MAX;
+
+/// Milliseconds before a follower asks again after a refusal, the first time.
+pub const REPLICA_BACKOFF_MS_MIN: i64 = 10;
+
+/// Milliseconds before a follower asks again after many refusals (Kafka's
+/// `replica.fetch.backoff.ms`).
+pub const REPLICA_BACKOFF_MS_MAX: i64 = 1_000;
+
+/// Milliseconds before a follower whose disk is full tries again.
+pub const REPLICA_DISK_FULL_RETRY_MS: i64 = 1_000;
+
+/// Milliseconds that a follower waits for an answer beyond the time that the leader may hold it.
+pub const REPLICA_CALL_MS_MAX: u64 = 10_000;
+
 // ---- metadata ----
 
 /// Registered brokers.
@@ -363,4 +412,8 @@ const _: () = assert!(RAFT_HEARTBEAT_MS < RAFT_ELECTION_MS_MIN);
 const _: () = assert!(RAFT_ELECTION_MS_MIN < RAFT_ELECTION_MS_MAX);
 const _: () = assert!(RAFT_ELECTION_MS_MAX < BROKER_SESSION_TIMEOUT_MS);
 const _: () = assert!(METADATA_VOTERS % 2 == 1);
+const _: () = assert!(REPLICA_PARTITION_BYTES_MAX <= REPLICA_CATCH_UP_BYTES_MAX);
+const _: () = assert!(REPLICA_CATCH_UP_BYTES_MAX < REPLICA_FETCH_BYTES_MAX as usize);
+const _: () = assert!((REPLICA_FETCH_BYTES_MAX as usize) < RPC_FRAME_BYTES_MAX);
+const _: () = assert!(REPLICA_FETCH_WAIT_MS <= REPLICA_FETCH_WAIT_MS_MAX);
 const _: () = assert!(CONTROL_REQUEST_BYTES_MAX <= METADATA_ENTRY_BYTES_MAX / 4);

@@ -220,6 +220,20 @@ impl Flusher {
         Ok(flusher)
     }
 
+    /// A flusher without threads: nothing is flushed until [`Self::flush_waiting`] is called. For
+    /// simulations and tests, which decide when a flush happens.
+    #[must_use]
+    pub fn manual(disk: Arc<dyn Disk>, data_dir: &Path) -> Self {
+        let (data_dir, queue) = (data_dir.to_owned(), Mutex::default());
+        Self(Arc::new(Handle(Arc::new(Work { disk, data_dir, queue, more: Condvar::new() }))))
+    }
+
+    /// How many logs wait to be flushed.
+    #[must_use]
+    pub fn waiting_count(&self) -> usize {
+        self.0.0.queue().waiting.len()
+    }
+
     /// Asks for a flush of all that `target` has appended so far. Asking again before it has
     /// begun costs nothing.
     pub fn request(&self, target: Arc<dyn FlushTarget>) {

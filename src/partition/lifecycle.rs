@@ -106,6 +106,7 @@ impl Partition {
             waiters: Waiters::default(),
             failure: None,
             ending: false,
+            checkpointed: view.flushed,
         };
         let partition = Arc::new_cyclic(|myself| Self {
             name: options.name,
@@ -115,7 +116,6 @@ impl Partition {
             flusher: options.flusher,
             clock: options.clock,
             notices: options.notices,
-            opened: Instant::now(),
             myself: myself.clone(),
         });
         Ok((partition, report))
@@ -204,11 +204,9 @@ impl Partition {
         if let Err(error) = log.checkpoint() {
             tracing::warn!(partition = %self.name, %error, "checkpoint not written; recovery takes longer");
         }
-        Some(Checkpoint {
-            flushed: log.flushed_offset(),
-            high_watermark,
-            log_start: log.log_start_offset(),
-        })
+        let (flushed, log_start) = (log.flushed_offset(), log.log_start_offset());
+        inner.checkpointed = flushed;
+        Some(Checkpoint { flushed, high_watermark, log_start })
     }
 
     /// Flushes and closes the log. Everyone who waits is told that this node does not lead. The

@@ -15,17 +15,23 @@
 
 mod append;
 mod error;
+pub mod fetcher;
+mod follow;
 mod lifecycle;
 mod offsets;
 mod read;
+pub mod serve;
+mod supply;
 mod table;
 mod waiters;
 
 pub use append::{Acks, Appended};
 pub use error::Error;
+pub use follow::{FetchPosition, FollowError, LeaderAnswer, Took};
 pub use lifecycle::{Assignment, Checkpoint, OpenOptions};
 pub use offsets::{ListedOffset, OffsetSpec, Offsets};
 pub use read::{Isolation, ReadAnswer, ReadRequest, Records};
+pub use supply::{ReplicaAnswer, ReplicaFetch, ReplicaRecords};
 pub use table::Table;
 pub use waiters::WatchGuard;
 
@@ -33,12 +39,11 @@ use crate::env::clock::Clock;
 use crate::log::Log;
 use crate::log::flush::{FlushTarget, Flusher};
 use crate::log::{ActiveProducer, FlushJob};
-use crate::replica::{self, Effect, Input, IsrProposal};
-use crate::types::{LeaderEpoch, TopicId, TopicPartition};
+use crate::replica::{self, Effect, FlushReport, Input, IsrProposal};
+use crate::types::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
-use std::time::Instant;
 use waiters::{Outcome, Waiters, Watchers};
 
 /// What a partition has to say to the node that it lives on. Called without the partition's lock;
@@ -50,6 +55,19 @@ pub trait Notices: Send + Sync + fmt::Debug {
     fn storage_failed(&self, partition: &TopicPartition, topic_id: TopicId, reason: &str);
     /// The log start offset moved, and should soon be checkpointed.
     fn log_start_moved(&self, partition: &TopicPartition);
+    /// A follower has more on its disk: to be told to its leader at once, by
+    /// [`fetcher::Manager::flushed`].
+    fn flushed_as_follower(
+        &self,
+        _partition: &TopicPartition,
+        _topic_id: TopicId,
+        _report: FlushReport,
+    ) {
+    }
+    /// A log was cut below what its recovery point checkpoint says. The checkpoint must be written
+    /// again before this returns, or after a crash it would vouch for bytes that are appended only
+    /// now.
+    fn recovery_point_lowered(&self, _partition: &TopicPartition) {}
 }
 
 /// One replica of one partition, on this node.
@@ -62,7 +80,6 @@ pub struct Partition {
     flusher: Flusher,
     clock: Arc<dyn Clock>,
     notices: Arc<dyn Notices>,
-    opened: Instant,
     myself: Weak<Partition>,
 }
 
@@ -76,6 +93,8 @@ struct Inner {
     failure: Option<String>,
     /// Whether the log is about to be closed or given up: nothing more is taken or flushed.
     ending: bool,
+    /// The flushed offset that the newest checkpoint file may hold.
+    checkpointed: Offset,
 }
 
 /// What is left to do once the lock is released.
@@ -86,6 +105,33 @@ struct Aftermath {
     wake: bool,
     isr: Option<IsrProposal>,
     failed: Option<String>,
+    report: Option<FlushReport>,
+    /// The log was cut below what the last checkpoint says is on disk.
+    recovery_point_lowered: bool,
+    /// What a follower has to do to its log; done by whoever gave the input.
+    orders: Vec<Order>,
+}
+
+impl Aftermath {
+    /// Both. Of two proposals or reports the later one counts.
+    fn merge(&mut self, later: Self) {
+        self.flush |= later.flush;
+        self.wake |= later.wake;
+        self.recovery_point_lowered |= later.recovery_point_lowered;
+        self.isr = later.isr.or(self.isr.take());
+        self.failed = later.failed.or(self.failed.take());
+        self.report = later.report.or(self.report.take());
+        self.orders.extend(later.orders);
+    }
+}
+
+/// What the rules tell a follower to do to its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Append,
+    Truncate { to: Offset, unclean: bool },
+    Restart { at: Offset, unclean: bool },
+    RaiseStart(Offset),
 }
 
 impl Partition {
@@ -168,9 +214,9 @@ impl Partition {
         }
     }
 
-    /// Milliseconds on a clock of this partition that never goes back.
+    /// Milliseconds on a clock that never goes back.
     fn monotonic_ms(&self) -> i64 {
-        i64::try_from(self.opened.elapsed().as_millis()).unwrap_or(i64::MAX)
+        self.clock.monotonic_ms()
     }
 
     /// Does what must be done without the lock.
@@ -182,6 +228,9 @@ impl Partition {
         }
         if aftermath.wake {
             self.watchers.wake_all();
+        }
+        if let Some(report) = aftermath.report {
+            self.notices.flushed_as_follower(&self.name, self.topic_id, report);
         }
         if let Some(proposal) = aftermath.isr {
             self.notices.isr_wanted(&self.name, self.topic_id, proposal);
@@ -239,6 +288,15 @@ impl Inner {
                     self.waiters.fail_all(Outcome::NotLeader);
                     aftermath.wake = true;
                 }
+                Effect::ReportFlushed(report) => aftermath.report = Some(report),
+                Effect::AppendAnswered => aftermath.orders.push(Order::Append),
+                Effect::Truncate { to, unclean } => {
+                    aftermath.orders.push(Order::Truncate { to, unclean });
+                }
+                Effect::Restart { at, unclean } => {
+                    aftermath.orders.push(Order::Restart { at, unclean });
+                }
+                Effect::RaiseStart(start) => aftermath.orders.push(Order::RaiseStart(start)),
                 Effect::GiveUpLeadership => {
                     aftermath.failed = Some(self.failure.clone().unwrap_or_default());
                 }

@@ -33,6 +33,12 @@ impl Follower {
     pub fn is_matched(&self) -> bool {
         self.matched
     }
+
+    /// The newest high watermark that the leader told in this epoch; zero before it told one.
+    #[must_use]
+    pub fn told(&self) -> Offset {
+        self.told.unwrap_or(Offset::ZERO)
+    }
 }
 
 /// The metadata says that another node leads.

@@ -38,7 +38,9 @@ pub enum Verdict {
     FencedEpoch,
     /// The follower's leader epoch is newer than what this node has heard of.
     UnknownEpoch,
-    /// The follower is no replica, is fenced, or registered anew since.
+    /// The follower is no replica, as far as this leader has heard.
+    NotReplica,
+    /// The follower is fenced, or registered anew since.
     StaleBroker,
 }
 
@@ -55,8 +57,8 @@ impl State {
             return Verdict::UnknownEpoch;
         }
         let Some(leader) = self.leader() else { return Verdict::NotLeader };
-        let progress = leader.progress(claim.follower);
-        if progress.is_none_or(|progress| progress.broker_epoch != Some(claim.broker_epoch)) {
+        let Some(progress) = leader.progress(claim.follower) else { return Verdict::NotReplica };
+        if progress.broker_epoch != Some(claim.broker_epoch) {
             return Verdict::StaleBroker;
         }
         let log = self.log();

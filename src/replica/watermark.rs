@@ -1,8 +1,8 @@
 //! The high watermark: how far the partition is committed.
 
 use super::{Effect, Role, State};
-use crate::types::mutant::Mutant;
 use crate::types::Offset;
+use crate::types::mutant::Mutant;
 
 /// Moves the leader's high watermark to the least counted offset over the maximal ISR.
 ///

@@ -155,9 +155,14 @@ pub enum ReplicaError {
     /// The asking node's registration is not the current one.
     #[error("the asking node's broker epoch is not the current one")]
     StaleBrokerEpoch,
-    /// The wanted offset is not in the leader's log: begin at the leader's start.
-    #[error("the wanted offset is not in the leader's log")]
-    OffsetOutOfRange,
+    /// The wanted offset is not in the leader's log: begin at its start, or cut to its end.
+    #[error("the wanted offset is not in the leader's log, which spans {start} to {end}")]
+    OffsetOutOfRange {
+        /// The leader's log start offset.
+        start: Offset,
+        /// The leader's log end offset.
+        end: Offset,
+    },
     /// The leader's storage failed.
     #[error("the leader's storage failed")]
     Storage,
