@@ -105,6 +105,12 @@ impl Cluster {
         all.join(",")
     }
 
+    /// Ids and client addresses of all nodes.
+    pub fn clients(&self) -> Vec<(i32, String)> {
+        let one = |node: &Node| (id_of(node.ready()), node.bootstrap().to_owned());
+        self.nodes.iter().map(one).collect()
+    }
+
     /// Fails unless every process still runs.
     pub fn assert_alive(&mut self) {
         self.nodes.iter_mut().for_each(Node::assert_alive);

@@ -5,3 +5,4 @@
 mod common;
 mod disk;
 mod disk_tests;
+mod rounds;
