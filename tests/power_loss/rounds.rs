@@ -63,7 +63,7 @@ impl Bench {
 }
 
 fn nodes() -> usize {
-    usize::try_from(setting("PURLIN_POWER_NODES", 3)).expect("a small number")
+    usize::try_from(setting("PURLIN_POWER_NODES", 1)).expect("a small number")
 }
 
 #[test]
