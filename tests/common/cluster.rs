@@ -1,7 +1,10 @@
 //! Several nodes of one cluster, each a process of its own, and what they say of themselves.
 
+use super::direct::Direct;
 use super::shell::run;
 use super::{Node, Place, Ready, purlin, scratch, try_http_get};
+use purlin::protocol::ErrorCode;
+use purlin::protocol::messages::elect_leaders::ElectLeadersRequest;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -138,6 +141,12 @@ impl Cluster {
         self.nodes.iter().find(is_controller).map(|node| id_of(node.ready()))
     }
 
+    /// The client addresses of all nodes but these.
+    pub fn bootstrap_without(&self, ids: &[i32]) -> String {
+        let others = self.clients().into_iter().filter(|(id, _)| !ids.contains(id));
+        others.map(|(_, address)| address).collect::<Vec<_>>().join(",")
+    }
+
     /// What the answering node knows of all topics that are not internal.
     ///
     /// # Errors
@@ -154,8 +163,19 @@ impl Cluster {
         limit: Duration,
         done: impl Fn(&View) -> bool,
     ) -> Duration {
+        self.wait_until_at(&self.bootstrap(), what, limit, done)
+    }
+
+    /// As [`Self::wait_until`], asking the nodes at these addresses only.
+    pub fn wait_until_at(
+        &self,
+        bootstrap: &str,
+        what: &str,
+        limit: Duration,
+        done: impl Fn(&View) -> bool,
+    ) -> Duration {
         let started = Instant::now();
-        let client = quiet_admin(&self.bootstrap());
+        let client = quiet_admin(bootstrap);
         let mut last = Err("nobody asked".to_owned());
         while started.elapsed() < limit {
             last = view_by(&client);
@@ -198,6 +218,24 @@ impl Cluster {
                 partition.is_whole() && partition.replicas.len() == replicas.unsigned_abs() as usize
             });
             whole.count() == partitions.unsigned_abs() as usize
+        });
+    }
+
+    /// Moves every leadership to the first replica of its partition, and waits until it is there.
+    pub fn elect_preferred(&self, limit: Duration) {
+        let request = ElectLeadersRequest { timeout_ms: 10_000, ..Default::default() };
+        let started = Instant::now();
+        while started.elapsed() < limit {
+            let asked = Direct::connect(self.nodes[0].bootstrap(), ANSWER_LIMIT)
+                .and_then(|mut node| node.call(&request, 2));
+            if asked.is_ok_and(|answer| answer.error_code == ErrorCode::None) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        self.wait_until("the first replicas lead", limit, |view| {
+            let first = |one: &PartitionView| one.leader == one.replicas.first().copied();
+            view.values().all(first)
         });
     }
 

@@ -59,6 +59,13 @@ pub struct Sent {
     pub outcome: Outcome,
 }
 
+impl Sent {
+    /// Whether it is acknowledged.
+    pub fn is_acknowledged(&self) -> bool {
+        matches!(self.outcome, Outcome::Acknowledged(_))
+    }
+}
+
 /// One reader's way through one partition, in the order of reading.
 #[derive(Debug, Clone, Default)]
 pub struct Reading {
@@ -310,40 +317,6 @@ impl History {
             }
         }
     }
-
-    /// The longest time without an acknowledgement of any one partition, within a window of time,
-    /// in µs: each partition counts for itself, so that those that go on do not hide those that
-    /// stand. A partition without one in the whole window counts with the window.
-    pub fn longest_gap_us(&self, from_us: u64, to_us: u64) -> u64 {
-        let mut times: BTreeMap<i32, Vec<u64>> = BTreeMap::new();
-        for sent in &self.sent {
-            let times = times.entry(sent.partition).or_insert_with(|| vec![from_us, to_us]);
-            let acknowledged = matches!(sent.outcome, Outcome::Acknowledged(_));
-            if acknowledged && (from_us..=to_us).contains(&sent.answered_us) {
-                times.push(sent.answered_us);
-            }
-        }
-        let mut longest = 0;
-        for times in times.values_mut() {
-            times.sort_unstable();
-            let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
-            longest = longest.max(gaps.max().unwrap_or(0));
-        }
-        longest
-    }
-
-    /// From intended time to acknowledgement, in µs, ascending, of records that were to be sent
-    /// within a window.
-    pub fn latencies_us(&self, from_us: u64, to_us: u64) -> Vec<u64> {
-        let within = self.sent.iter().filter(|sent| {
-            matches!(sent.outcome, Outcome::Acknowledged(_))
-                && (from_us..=to_us).contains(&sent.intended_us)
-        });
-        let mut all: Vec<u64> =
-            within.map(|sent| sent.answered_us.saturating_sub(sent.intended_us)).collect();
-        all.sort_unstable();
-        all
-    }
 }
 
 /// A reader goes from one offset to the next.
@@ -359,6 +332,38 @@ fn check_steps(reading: &Reading, faults: &mut Vec<Fault>) {
             }
         }
     }
+}
+
+/// The longest time without an acknowledgement of any one partition, within a window of time, in
+/// µs: each partition counts for itself, so that those that go on do not hide those that stand. A
+/// partition without one in the whole window counts with the window.
+pub fn longest_gap_us(sent: &[Sent], from_us: u64, to_us: u64) -> u64 {
+    let mut times: BTreeMap<i32, Vec<u64>> = BTreeMap::new();
+    for sent in sent {
+        let times = times.entry(sent.partition).or_insert_with(|| vec![from_us, to_us]);
+        if sent.is_acknowledged() && (from_us..=to_us).contains(&sent.answered_us) {
+            times.push(sent.answered_us);
+        }
+    }
+    let mut longest = 0;
+    for times in times.values_mut() {
+        times.sort_unstable();
+        let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
+        longest = longest.max(gaps.max().unwrap_or(0));
+    }
+    longest
+}
+
+/// From intended time to acknowledgement, in µs, ascending, of records that were to be sent within a
+/// window.
+pub fn latencies_us(sent: &[Sent], from_us: u64, to_us: u64) -> Vec<u64> {
+    let within = sent
+        .iter()
+        .filter(|sent| sent.is_acknowledged() && (from_us..=to_us).contains(&sent.intended_us));
+    let mut all: Vec<u64> =
+        within.map(|sent| sent.answered_us.saturating_sub(sent.intended_us)).collect();
+    all.sort_unstable();
+    all
 }
 
 /// The value at a percentage of an ascending list: the smallest that at least that many do not

@@ -1,6 +1,6 @@
 //! Load by librdkafka at a steady pace, with a history of what came of it.
 
-use super::direct::Direct;
+use super::direct::{Direct, PRODUCE_VERSION, produce};
 use super::history::{History, Id, Outcome, Reading, Sent, Watermark};
 use purlin::protocol::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
@@ -16,6 +16,7 @@ use rdkafka::producer::{
 };
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -26,6 +27,9 @@ const READ_STALL_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long a watcher waits for an answer of one node.
 const WATCH_PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long a writer at one node waits for an answer.
+const WRITE_PATIENCE: Duration = Duration::from_millis(2000);
 
 /// What to send.
 #[derive(Debug, Clone)]
@@ -186,9 +190,33 @@ impl Load {
         &self.plan
     }
 
-    /// The records so far, without stopping.
-    pub fn so_far(&self) -> Vec<Sent> {
-        whole(&self.shared.sent).clone()
+    /// The records so far that were to be sent at `from_us` or later.
+    pub fn since(&self, from_us: u64) -> Vec<Sent> {
+        let sent = whole(&self.shared.sent);
+        let first = sent.partition_point(|record| record.intended_us < from_us);
+        sent[first..].to_vec()
+    }
+
+    /// Waits until every partition has acknowledged a record that was to be sent after `from_us`.
+    ///
+    /// # Panics
+    /// When it takes longer than `limit`.
+    pub fn wait_for_each(&self, from_us: u64, limit: Duration) {
+        let begin = Instant::now();
+        let partitions = usize::try_from(self.plan.partitions).expect("a count");
+        loop {
+            let acknowledged = self.since(from_us).into_iter().filter(Sent::is_acknowledged);
+            let served: BTreeSet<i32> = acknowledged.map(|sent| sent.partition).collect();
+            if served.len() == partitions {
+                return;
+            }
+            assert!(
+                begin.elapsed() < limit,
+                "only {served:?} of {partitions} partitions acknowledge after {limit:?}; errors: {:?}",
+                self.errors()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// What librdkafka gave up on, the first twenty.
@@ -224,7 +252,7 @@ impl Drop for Load {
 }
 
 /// The value of a record: its id, then the same letters over and over.
-fn value_of(id: Id, bytes: usize) -> String {
+pub fn value_of(id: Id, bytes: usize) -> String {
     let mut value = format!("load {} {} ", id.producer, id.number);
     let filler = "abcdefghijklmnopqrstuvwxyz".chars().cycle();
     value.extend(filler.take(bytes.saturating_sub(value.len())));
@@ -479,6 +507,66 @@ fn ask_along(
         }
     }
     found
+}
+
+/// A writer at each node that tries one partition after the other there, whoever leads it, with
+/// `acks=all` and without a producer id. Gives what was sent; all but acknowledgements count as
+/// unknown. Node `n` writes as producer `first + n`.
+pub fn write_everywhere(
+    nodes: Vec<(i32, String)>,
+    topic: &str,
+    partitions: i32,
+    start: Start,
+    first: u32,
+) -> Watch<Vec<Sent>> {
+    let topic = topic.to_owned();
+    Watch::start(move |stop| {
+        std::thread::scope(|scope| {
+            let writing = nodes.iter().map(|(node, address)| {
+                let producer = first + node.unsigned_abs();
+                let topic = &topic;
+                scope.spawn(move || write_along(address, topic, partitions, producer, start, stop))
+            });
+            let writing: Vec<_> = writing.collect();
+            writing.into_iter().flat_map(|thread| thread.join().expect("writes")).collect()
+        })
+    })
+}
+
+fn write_along(
+    address: &str,
+    topic: &str,
+    partitions: i32,
+    producer: u32,
+    start: Start,
+    stop: &AtomicBool,
+) -> Vec<Sent> {
+    let mut all = Vec::new();
+    let mut connection = None;
+    while !stop.load(Ordering::SeqCst) {
+        std::thread::sleep(Duration::from_millis(20));
+        if connection.is_none() {
+            connection = Direct::connect(address, WRITE_PATIENCE).ok();
+        }
+        let Some(direct) = connection.as_mut() else { continue };
+        let id = Id { producer, number: all.len() as u64 };
+        let partition = i32::try_from(id.number % u64::from(partitions.unsigned_abs()));
+        let partition = partition.expect("small");
+        let intended_us = start.us();
+        let request = produce(topic, partition, &value_of(id, 100), 1000);
+        let answer =
+            direct.send(&request, PRODUCE_VERSION).and_then(|()| direct.receive_produced());
+        let outcome = match answer {
+            Ok(Ok(offset)) => Outcome::Acknowledged(offset),
+            Ok(Err(_)) => Outcome::Unknown,
+            Err(_) => {
+                connection = None;
+                Outcome::Unknown
+            }
+        };
+        all.push(Sent { id, partition, intended_us, answered_us: start.us(), outcome });
+    }
+    all
 }
 
 fn latest_offsets(topic: &str, partitions: i32) -> ListOffsetsRequest {

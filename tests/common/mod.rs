@@ -8,6 +8,7 @@ pub mod data;
 pub mod direct;
 pub mod history;
 pub mod load;
+pub mod network;
 pub mod shell;
 pub mod tools;
 
@@ -27,9 +28,11 @@ const STOP_MS_MAX: u64 = 30_000;
 /// Lines of a node's log that are kept for a failure's report.
 const LOG_LINES_KEPT: usize = 400;
 
-/// The path of the binary under test.
+/// The path of the binary under test: the one that was built with the tests, or another that
+/// `PURLIN_TEST_BINARY` names, such as a release build.
 pub fn binary() -> PathBuf {
-    PathBuf::from(env!("CARGO_BIN_EXE_purlin"))
+    let other = std::env::var_os("PURLIN_TEST_BINARY").map(PathBuf::from);
+    other.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_purlin")))
 }
 
 /// A number from the environment, or the default.
@@ -45,7 +48,7 @@ pub fn now_ms() -> i64 {
 }
 
 /// The binary under test as a command, without the settings of the tests themselves: it takes an
-/// unknown `PURLIN_*` variable for a mistake.
+/// unknown `PURLIN_*` variable for a mistake. `PURLIN_LOG` passes.
 pub fn purlin() -> Command {
     purlin_within(&[])
 }
@@ -61,7 +64,7 @@ pub fn purlin_within(within: &[String]) -> Command {
         None => Command::new(binary()),
     };
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("PURLIN_") {
+        if name.to_string_lossy().starts_with("PURLIN_") && name != "PURLIN_LOG" {
             command.env_remove(name);
         }
     }
