@@ -211,6 +211,86 @@ pub const LEADER_REBALANCE_INTERVAL_S: u64 = 300;
 /// Producer ids that a broker takes at a time (Kafka's own block).
 pub const PRODUCER_ID_BLOCK: i32 = 1_000;
 
+// ---- rpc ----
+
+/// Bytes of one frame on a connection for Raft or control calls: an entry of the metadata log, and
+/// what goes around it.
+pub const RPC_FRAME_BYTES_MAX: usize = METADATA_ENTRY_BYTES_MAX + 8 * 1024 * 1024;
+
+/// Bytes of one frame on a connection for records: the largest batch that a client can send, and
+/// what goes around it.
+pub const RPC_BULK_FRAME_BYTES_MAX: usize = REQUEST_BYTES_MAX + 8 * 1024 * 1024;
+
+/// Bytes of the hello of a connection between nodes, and of its answer.
+pub const RPC_HELLO_BYTES_MAX: usize = 1024;
+
+/// Bytes of an rpc address, as `host:port`.
+pub const RPC_ADDRESS_BYTES_MAX: usize = 300;
+
+/// Bytes of the reason of a refusal between nodes.
+pub const RPC_REASON_BYTES_MAX: usize = 500;
+
+/// Bytes that are read at once of small frames between nodes; larger frames get a buffer each.
+pub const RPC_READ_CHUNK_BYTES: usize = 16 * 1024;
+
+/// Bytes that the buffer of a large frame grows by at most beyond what has arrived, until more than
+/// that has arrived.
+pub const RPC_FRAME_BYTES_AHEAD_MAX: usize = 1024 * 1024;
+
+/// Bytes that may wait on a connection between nodes before no further message is queued.
+pub const RPC_WRITE_QUEUE_BYTES_MAX: usize = 256 * 1024;
+
+/// Pieces that are handed to the socket at once.
+pub const RPC_IOVECS_MAX: usize = 64;
+
+/// Connections from other nodes: a few per node of the largest cluster.
+pub const RPC_CONNECTIONS_MAX: usize = 4 * METADATA_BROKERS_MAX;
+
+/// Connections from one address: all nodes of a local cluster share theirs.
+pub const RPC_CONNECTIONS_PER_ADDRESS_MAX: usize = 256;
+
+/// Connections from other nodes that have not said yet who they are.
+pub const RPC_HANDSHAKES_MAX: usize = 256;
+
+/// How long the first bytes of a connection may take, in milliseconds.
+pub const RPC_HANDSHAKE_MS_MAX: u64 = 3_000;
+
+/// Calls in flight on one connection between nodes.
+pub const RPC_CALLS_PER_CONNECTION_MAX: usize = 256;
+
+/// Calls in flight on one connection for records: each may hold an answer of many bytes.
+pub const RPC_BULK_CALLS_PER_CONNECTION_MAX: usize = 64;
+
+/// How long connecting to a node may take, handshake included.
+pub const RPC_CONNECT_MS_MAX: u64 = 2_000;
+
+/// How long a probe asks whether a process is there.
+pub const RPC_PROBE_MS: u64 = 250;
+
+/// The longest deadline that a call may have, in milliseconds.
+pub const RPC_DEADLINE_MS_MAX: u64 = 600_000;
+
+/// The first pause after a connection could not be made; it doubles with each further failure.
+pub const RPC_BACKOFF_MS_MIN: u64 = 20;
+
+/// The longest such pause.
+pub const RPC_BACKOFF_MS_MAX: u64 = 500;
+
+/// A connection on which nothing was said for so long gets a sign of life.
+pub const RPC_PING_MS: u64 = 500;
+
+/// A connection on which nothing was heard for so long is closed.
+pub const RPC_SILENCE_MS_MAX: u64 = 3_000;
+
+/// A connection on which nothing was taken for so long, although something waits, is closed.
+pub const RPC_WRITE_STALL_MS_MAX: u64 = 10_000;
+
+/// News of lost connections that a reader may leave unread.
+pub const RPC_EVENTS_MAX: usize = 1_024;
+
+/// Warnings about strangers on the rpc port are at least so far apart, in milliseconds.
+pub const RPC_STRANGER_WARNING_MS: u64 = 10_000;
+
 // ---- kafka ----
 
 /// Bytes of one request frame of any API but Produce: those carry names and numbers, not records,
@@ -341,18 +421,6 @@ pub const CLIENT_RETRIES_MAX: u32 = 10_000;
 /// How long a start waits for the lock of its data directory, in milliseconds.
 pub const DIR_LOCK_MS_MAX: u64 = 2_000;
 
-/// Bytes of one frame between nodes.
-pub const RPC_FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// Connections from other nodes: a few per node of the largest cluster.
-pub const RPC_CONNECTIONS_MAX: usize = 1_024;
-
-/// Calls in flight on one connection between nodes.
-pub const RPC_CALLS_PER_CONNECTION_MAX: usize = 256;
-
-/// How long connecting to a node may take, handshake included.
-pub const RPC_CONNECT_MS_MAX: u64 = 5_000;
-
 /// Threads of the data runtime, which serves clients: one per core, up to this.
 pub const DATA_THREADS_MAX: usize = 16;
 
@@ -417,3 +485,12 @@ const _: () = assert!(REPLICA_CATCH_UP_BYTES_MAX < REPLICA_FETCH_BYTES_MAX as us
 const _: () = assert!((REPLICA_FETCH_BYTES_MAX as usize) < RPC_FRAME_BYTES_MAX);
 const _: () = assert!(REPLICA_FETCH_WAIT_MS <= REPLICA_FETCH_WAIT_MS_MAX);
 const _: () = assert!(CONTROL_REQUEST_BYTES_MAX <= METADATA_ENTRY_BYTES_MAX / 4);
+const _: () = assert!(RPC_PING_MS * 3 <= RPC_SILENCE_MS_MAX);
+const _: () = assert!(RPC_PROBE_MS * 3 < RPC_CONNECT_MS_MAX);
+const _: () = assert!(METADATA_ENTRY_BYTES_MAX < RPC_FRAME_BYTES_MAX);
+const _: () = assert!(REQUEST_BYTES_MAX < RPC_BULK_FRAME_BYTES_MAX);
+const _: () = assert!(RPC_BULK_FRAME_BYTES_MAX <= u32::MAX as usize);
+const _: () = assert!(RPC_ADDRESS_BYTES_MAX * 2 < RPC_HELLO_BYTES_MAX);
+const _: () = assert!(RPC_REASON_BYTES_MAX * 2 <= RPC_HELLO_BYTES_MAX);
+const _: () = assert!(RPC_BACKOFF_MS_MIN < RPC_BACKOFF_MS_MAX);
+const _: () = assert!(RPC_CONNECTIONS_PER_ADDRESS_MAX < RPC_CONNECTIONS_MAX);

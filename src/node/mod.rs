@@ -10,6 +10,7 @@
 
 mod admin;
 mod advertise;
+mod answers;
 mod data_dir;
 mod error;
 mod lifecycle;

@@ -230,22 +230,28 @@ impl Startup {
             parts.tasks.extend(maintaining);
             spawn::spawn("client port", kafka::serve(context, kafka.socket, stop_clients))
         };
-        let own = rpc::Identity {
+        let pool = rpc::Pool::new(rpc::Own {
             cluster_id: identity.cluster_id,
             node_id: identity.node_id,
             incarnation: self.incarnation,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        };
+            rpc: rpc.address.to_string(),
+        });
         let stop = || parts.stop_background.clone();
         let (admin_task, rpc_task) = {
             let _inside = control.enter();
-            let server = rpc::ClusterServer::new(own);
+            let nothing = Arc::new(super::answers::Nothing);
+            let handlers = rpc::Handlers {
+                raft: Arc::clone(&nothing),
+                control: Arc::clone(&nothing),
+                replica: nothing,
+            };
+            let server = rpc::Server::new(pool, handlers).bulk_on(data.handle().clone());
             (
                 spawn::spawn(
                     "admin port",
                     admin::serve(admin.socket, Arc::clone(&parts.vitals), stop()),
                 ),
-                spawn::spawn("rpc port", rpc::serve(rpc.socket, server, stop())),
+                spawn::spawn("rpc port", server.serve(rpc.socket, stop())),
             )
         };
         {

@@ -2,8 +2,8 @@
 
 use super::Error;
 use bytes::{BufMut as _, Bytes, BytesMut};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 /// What one call, or its answer, carries: an encoded value behind its version byte, and behind
 /// that raw bytes that are never encoded or copied.
@@ -12,10 +12,9 @@ use serde::{Deserialize, Serialize};
 /// 0  version  u8
 /// 1  value    bincode 1.3, fixed-size integers
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payload {
     head: Bytes,
-    #[serde(skip)]
     raw: Vec<Bytes>,
 }
 
@@ -42,6 +41,24 @@ impl Payload {
     pub fn with_raw(mut self, raw: Vec<Bytes>) -> Self {
         self.raw = raw;
         self
+    }
+
+    /// What came in a frame. Nothing of it is looked at before [`Payload::decode`].
+    #[must_use]
+    pub fn from_parts(head: Bytes, raw: Vec<Bytes>) -> Self {
+        Self { head, raw }
+    }
+
+    /// The encoded value with its version byte, and the raw bytes.
+    #[must_use]
+    pub fn into_parts(self) -> (Bytes, Vec<Bytes>) {
+        (self.head, self.raw)
+    }
+
+    /// Bytes of all of it.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.head.len() + self.raw.iter().map(Bytes::len).sum::<usize>()
     }
 
     /// Decodes the value.

@@ -1,10 +1,21 @@
 //! Connections to other nodes, made when they are used.
 
-use super::replica::{FetchRequest, FetchResponse, Report, ReportResponse};
-use super::{Error, Identity, Payload};
+use super::dial::{self, Alive, dial, hello_of_nobody, name_the_port};
+use super::handshake::{Class, Identity};
+use super::live::{Disconnected, Live};
+use super::peer::{BulkPeer, ControlPeer, RaftPeer, Slot, call_over, fits, start};
+use super::service::{
+    ClusterRequest, ClusterResponse, RaftRequest, RaftResponse, ReplicaRequest, ReplicaResponse,
+    WireRequest, WireResponse,
+};
+use super::transport::End;
+use super::{Error, Payload};
 use crate::types::{ClusterId, IncarnationId, NodeId};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 
 /// Who this process is to other nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,177 +30,135 @@ pub struct Own {
     pub rpc: String,
 }
 
-/// What a connection is for. Each class has its own TCP connection, so that bulk never delays a
-/// heartbeat.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Class {
-    /// The Raft group's calls.
-    Raft,
-    /// Registration, heartbeats, forwarded proposals, admission.
-    Control,
-    /// Records and flush reports.
-    Bulk,
-    /// A question who is there, closed after the answer.
-    Probe,
-}
-
-/// A connection with another node ended, by its hand or by the network, not by ours.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Disconnected {
-    /// The other node.
-    pub node: NodeId,
-    /// The start of its process that the connection was with.
-    pub incarnation: IncarnationId,
-    /// Where it says that it is reached, as `host:port`.
-    pub rpc: String,
-    /// What the connection was for.
-    pub class: Class,
-}
-
-/// What a probe found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Alive {
-    /// A node answers, of whatever cluster.
-    Answers(Identity),
-    /// Nothing listens there: the machine answered that the port is closed.
-    Refused,
-    /// No answer in time, or one that says nothing about the process.
-    Unknown,
-}
-
 /// Connections to other nodes. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Pool {}
+pub struct Pool {
+    own: Arc<Own>,
+    pub(super) live: Arc<Live>,
+    slots: Arc<Slots>,
+}
 
-/// Raft calls to one node.
-#[derive(Debug, Clone)]
-pub struct RaftPeer {}
+#[derive(Debug, Default)]
+struct Slots {
+    raft: SlotsOf<RaftRequest, RaftResponse>,
+    control: SlotsOf<ClusterRequest, ClusterResponse>,
+    bulk: SlotsOf<ReplicaRequest, ReplicaResponse>,
+}
 
-/// Control calls to one node.
-#[derive(Debug, Clone)]
-pub struct ControlPeer {}
+#[derive(Debug)]
+struct SlotsOf<Req, Resp>(Mutex<BTreeMap<NodeId, Arc<Slot<Req, Resp>>>>);
 
-/// Replica calls to one node.
-#[derive(Debug, Clone)]
-pub struct BulkPeer {}
+impl<Req, Resp> Default for SlotsOf<Req, Resp> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<Req: WireRequest, Resp: WireResponse> SlotsOf<Req, Resp> {
+    /// The node's slot. One for another address takes the place of the old one, whose connection is
+    /// closed.
+    fn of(&self, node: NodeId, address: &str, class: Class, pool: &Pool) -> Arc<Slot<Req, Resp>> {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = slots.get(&node) {
+            if slot.address == address {
+                return Arc::clone(slot);
+            }
+            slot.close();
+        }
+        let (own, live) = (Arc::clone(&pool.own), Arc::clone(&pool.live));
+        let slot = Slot::new(node, address, class, own, live);
+        slots.insert(node, Arc::clone(&slot));
+        slot
+    }
+
+    fn encourage(&self, node: NodeId) {
+        let slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = slots.get(&node) {
+            slot.encourage();
+        }
+    }
+
+    fn forget(&self, node: NodeId) {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = slots.remove(&node) {
+            slot.close();
+        }
+    }
+}
 
 impl Pool {
     /// A pool without connections.
     #[must_use]
-    pub fn new(_own: Own) -> Self {
-        todo!()
+    pub fn new(own: Own) -> Self {
+        Self { own: Arc::new(own), live: Live::new(), slots: Arc::default() }
     }
 
     /// Who this process is.
     #[must_use]
     pub fn own(&self) -> &Own {
-        todo!()
+        &self.own
+    }
+
+    /// Who this process is, as it tells others.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        Identity {
+            cluster_id: self.own.cluster_id,
+            node_id: self.own.node_id,
+            incarnation: self.own.incarnation,
+            version: dial::release(),
+        }
     }
 
     /// Raft calls to `node`, which is reached at `address` (`host:port`). Nothing is connected until
     /// the first call; a lost connection is made again by the next one.
     #[must_use]
-    pub fn raft(&self, _node: NodeId, _address: &str) -> RaftPeer {
-        todo!()
+    pub fn raft(&self, node: NodeId, address: &str) -> RaftPeer {
+        RaftPeer(self.slots.raft.of(node, address, Class::Raft, self))
     }
 
     /// Control calls to `node`, as [`Pool::raft`].
     #[must_use]
-    pub fn control(&self, _node: NodeId, _address: &str) -> ControlPeer {
-        todo!()
+    pub fn control(&self, node: NodeId, address: &str) -> ControlPeer {
+        ControlPeer(self.slots.control.of(node, address, Class::Control, self))
     }
 
     /// Replica calls to `node`, as [`Pool::raft`]. The connection's work is done on the runtime that
-    /// the first call is made on.
+    /// its first call is made on.
     #[must_use]
-    pub fn bulk(&self, _node: NodeId, _address: &str) -> BulkPeer {
-        todo!()
+    pub fn bulk(&self, node: NodeId, address: &str) -> BulkPeer {
+        BulkPeer(self.slots.bulk.of(node, address, Class::Bulk, self))
     }
 
     /// News of connections that ended. A reader that falls behind loses the oldest news.
     #[must_use]
     pub fn disconnections(&self) -> broadcast::Receiver<Disconnected> {
-        todo!()
+        self.live.events()
     }
 
     /// Who is at `address`, within `RPC_PROBE_MS`.
-    pub async fn probe(&self, _address: &str) -> Alive {
-        todo!()
+    pub async fn probe(&self, address: &str) -> Alive {
+        dial::probe(address).await
     }
 
-    /// Closes all connections with a node, in both directions.
-    pub fn forget(&self, _node: NodeId) {
-        todo!()
-    }
-}
-
-impl RaftPeer {
-    /// Sends entries or a heartbeat.
-    ///
-    /// # Errors
-    /// See [`Error`]; a deadline that passed is [`Error::Unknown`].
-    pub async fn append_entries(
-        &self,
-        _request: Payload,
-        _deadline: Duration,
-    ) -> Result<Payload, Error> {
-        todo!()
+    /// Closes all connections with a node, in both directions. Nobody is told.
+    pub fn forget(&self, node: NodeId) {
+        self.slots.raft.forget(node);
+        self.slots.control.forget(node);
+        self.slots.bulk.forget(node);
+        self.live.evict(node, None);
     }
 
-    /// Asks for a vote.
-    ///
-    /// # Errors
-    /// As [`RaftPeer::append_entries`].
-    pub async fn vote(&self, _request: Payload, _deadline: Duration) -> Result<Payload, Error> {
-        todo!()
+    #[cfg(test)]
+    pub(super) fn live_incarnations(&self) -> Vec<(NodeId, IncarnationId)> {
+        self.live.all()
     }
 
-    /// Sends a piece of a snapshot.
-    ///
-    /// # Errors
-    /// As [`RaftPeer::append_entries`].
-    pub async fn install_snapshot(
-        &self,
-        _request: Payload,
-        _deadline: Duration,
-    ) -> Result<Payload, Error> {
-        todo!()
-    }
-}
-
-impl ControlPeer {
-    /// Makes a control call.
-    ///
-    /// # Errors
-    /// As [`RaftPeer::append_entries`].
-    pub async fn control(&self, _request: Payload, _deadline: Duration) -> Result<Payload, Error> {
-        todo!()
-    }
-}
-
-impl BulkPeer {
-    /// Fetches records.
-    ///
-    /// # Errors
-    /// As [`RaftPeer::append_entries`].
-    pub async fn fetch(
-        &self,
-        _request: &FetchRequest,
-        _deadline: Duration,
-    ) -> Result<FetchResponse, Error> {
-        todo!()
-    }
-
-    /// Reports what was flushed.
-    ///
-    /// # Errors
-    /// As [`RaftPeer::append_entries`].
-    pub async fn report(
-        &self,
-        _report: &Report,
-        _deadline: Duration,
-    ) -> Result<ReportResponse, Error> {
-        todo!()
+    /// A node that just connected can be connected to again, whatever failed before.
+    pub(super) fn encourage(&self, node: NodeId) {
+        self.slots.raft.encourage(node);
+        self.slots.control.encourage(node);
+        self.slots.bulk.encourage(node);
     }
 }
 
@@ -200,19 +169,30 @@ impl BulkPeer {
 /// # Errors
 /// See [`Error`].
 pub async fn admit(
-    _seed: &str,
-    _incarnation: IncarnationId,
-    _rpc: &str,
-    _request: Payload,
-    _deadline: Duration,
+    seed: &str,
+    incarnation: IncarnationId,
+    rpc: &str,
+    request: Payload,
+    deadline: Duration,
 ) -> Result<(Identity, Payload), Error> {
-    todo!()
-}
-
-/// Asks who is at `address`, as a process that belongs to no cluster.
-///
-/// # Errors
-/// See [`Error`].
-pub async fn identify(_address: &str) -> Result<Identity, Error> {
-    todo!()
+    fits(&request, Class::Control)?;
+    let until = Instant::now() + deadline;
+    let hello = hello_of_nobody(incarnation, rpc);
+    let (socket, welcome) = match dial(seed, Class::Control, &hello).await {
+        Ok(dialled) => dialled,
+        Err(error) => return Err(name_the_port(seed, error).await),
+    };
+    let channel = start(socket, Class::Control, End::default(), None);
+    let answer = call_over(
+        &channel,
+        seed,
+        &request,
+        until,
+        |call| ClusterRequest::Admit { call },
+        |response| match response {
+            ClusterResponse::Admit(answer) => Some(answer),
+            _ => None,
+        },
+    );
+    Ok((welcome.identity, answer.await?))
 }

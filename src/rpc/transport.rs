@@ -1,191 +1,255 @@
-//! Connections: listening, connecting, and the handshake.
+//! Frames over a socket, as the stream and sink that tarpc works on.
+//!
+//! Both sides say that they live when they have nothing else to say; a side that hears nothing for
+//! `RPC_SILENCE_MS_MAX`, or gets nothing out for `RPC_WRITE_STALL_MS_MAX`, ends the connection. So
+//! half-open connections go away on both sides, however quiet they are.
+//!
+//! A broken connection is a stream that ends; [`End`] says why.
 
-use super::{Cluster as _, ClusterClient, ClusterServer, Error, Hello, Identity, Payload};
-use crate::env::shutdown::Shutdown;
-use crate::env::spawn;
+use super::frame::{Frame, FrameReader, FrameWriter};
+use super::service::{Incoming, Outgoing};
 use crate::limits::{
-    RPC_CALLS_PER_CONNECTION_MAX, RPC_CONNECT_MS_MAX, RPC_CONNECTIONS_MAX, RPC_FRAME_BYTES_MAX,
+    RPC_PING_MS, RPC_SILENCE_MS_MAX, RPC_WRITE_QUEUE_BYTES_MAX, RPC_WRITE_STALL_MS_MAX,
 };
-use crate::types::NodeId;
-use futures::StreamExt as _;
-use std::sync::Arc;
+use futures::{Sink, Stream};
+use std::convert::Infallible;
+use std::io;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
-use tarpc::server::{BaseChannel, Channel as _};
-use tarpc::tokio_serde::formats::Bincode;
-use tarpc::tokio_util::codec::LengthDelimitedCodec;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
+use tokio::time::{Instant, Sleep, sleep};
 
-fn codec() -> LengthDelimitedCodec {
-    LengthDelimitedCodec::builder().max_frame_length(RPC_FRAME_BYTES_MAX).new_codec()
+/// That a connection ended, and why. Shared by the transport and whoever started it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct End(Arc<Ended>);
+
+#[derive(Debug, Default)]
+struct Ended {
+    reason: OnceLock<String>,
+    notify: Notify,
 }
 
-/// Serves the `cluster` service on `listener` until the shutdown begins.
-pub async fn serve(listener: TcpListener, service: ClusterServer, mut shutdown: Shutdown) {
-    let room = Arc::new(Semaphore::new(RPC_CONNECTIONS_MAX));
-    loop {
-        let accepted = tokio::select! {
-            () = shutdown.wait() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let socket = match accepted {
-            Ok((socket, _)) => socket,
-            Err(error) => {
-                // Out of descriptors, most likely: breathe, or this loop would spin.
-                tracing::warn!(%error, "cannot accept a node's connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
+impl End {
+    /// Why it ended; nothing while it lives.
+    pub(super) fn reason(&self) -> Option<&str> {
+        self.0.reason.get().map(String::as_str)
+    }
+
+    /// Waits for the end.
+    pub(super) async fn wait(&self) {
+        let notified = self.0.notify.notified();
+        if self.reason().is_none() {
+            notified.await;
+        }
+    }
+
+    pub(super) fn set(&self, reason: String) {
+        // The first reason is the cause; what follows are its consequences.
+        let _ = self.0.reason.set(reason);
+        self.0.notify.notify_waiters();
+    }
+}
+
+/// A connection after its handshake. `In` comes from the other side, `Out` goes there.
+pub(super) struct Transport<Io, In, Out> {
+    io: Io,
+    reader: FrameReader,
+    writer: FrameWriter,
+    length_max: usize,
+    beat: Pin<Box<Sleep>>,
+    /// Beats since something was heard.
+    quiet: u64,
+    /// Beats since something went out although something waits.
+    stuck: u64,
+    /// Whether anything was written since the last beat.
+    spoke: bool,
+    end: End,
+    types: PhantomData<fn(Out) -> In>,
+}
+
+const BEAT: Duration = Duration::from_millis(RPC_PING_MS);
+
+impl<Io: AsyncRead + AsyncWrite + Unpin, In, Out> Transport<Io, In, Out> {
+    /// Carries frames of up to `length_max` bytes over `io`.
+    pub(super) fn new(io: Io, length_max: usize, end: End) -> Self {
+        Self {
+            io,
+            reader: FrameReader::new(length_max),
+            writer: FrameWriter::default(),
+            length_max,
+            beat: Box::pin(sleep(BEAT)),
+            quiet: 0,
+            stuck: 0,
+            spoke: false,
+            end,
+            types: PhantomData,
+        }
+    }
+
+    /// Ends the stream at the next look at it.
+    fn break_off(&mut self, reason: impl std::fmt::Display, cx: &mut Context<'_>) {
+        self.end.set(reason.to_string());
+        cx.waker().wake_by_ref();
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.end.reason().is_some() {
+            return Poll::Ready(());
+        }
+        let before = self.writer.bytes();
+        let outcome = self.writer.poll_write(&mut self.io, cx);
+        if self.writer.bytes() < before {
+            self.spoke = true;
+            self.stuck = 0;
+        }
+        match outcome {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) => Poll::Ready(()),
+            Poll::Ready(Err(error)) => {
+                self.break_off(describe(&error), cx);
+                Poll::Ready(())
             }
-        };
-        let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
-            tracing::warn!(
-                bound = RPC_CONNECTIONS_MAX,
-                "too many connections of nodes; one was refused"
-            );
-            continue;
-        };
-        let service = service.clone();
-        let mut shutdown = shutdown.clone();
-        spawn::spawn("rpc connection", async move {
-            let _place = place;
-            tokio::select! {
-                () = shutdown.wait() => {}
-                () = serve_connection(socket, service) => {}
+        }
+    }
+
+    /// The next frame that is not a ping; nothing at the end.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame>> {
+        loop {
+            match self.reader.next_frame() {
+                Ok(Some(frame)) if frame == Frame::ping() => continue,
+                Ok(Some(frame)) => return Poll::Ready(Some(frame)),
+                Ok(None) => {}
+                Err(error) => {
+                    self.break_off(error, cx);
+                    return Poll::Ready(None);
+                }
             }
-        });
-    }
-}
-
-async fn serve_connection(socket: TcpStream, service: ClusterServer) {
-    if let Err(error) = socket.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY was refused");
-    }
-    let framed = codec_framed(socket);
-    let transport = tarpc::serde_transport::new(framed, Bincode::default());
-    let config = tarpc::server::Config { pending_response_buffer: RPC_CALLS_PER_CONNECTION_MAX };
-    let calls = BaseChannel::new(config, transport)
-        .max_concurrent_requests(RPC_CALLS_PER_CONNECTION_MAX)
-        .execute(service.serve());
-    calls.for_each_concurrent(RPC_CALLS_PER_CONNECTION_MAX, |call| call).await;
-}
-
-type Framed = tarpc::tokio_util::codec::Framed<TcpStream, LengthDelimitedCodec>;
-
-fn codec_framed(socket: TcpStream) -> Framed {
-    tarpc::tokio_util::codec::Framed::new(socket, codec())
-}
-
-/// Connects to a node and asks who it is. `wanted` is the node that should be there, if the caller
-/// knows.
-///
-/// # Errors
-/// [`Error::Unreachable`], [`Error::OtherCluster`], [`Error::OtherNode`], [`Error::Version`] and
-/// [`Error::Malformed`].
-pub async fn connect(
-    address: &str,
-    own: &Identity,
-    wanted: Option<NodeId>,
-) -> Result<(ClusterClient, Identity), Error> {
-    let patience = Duration::from_millis(RPC_CONNECT_MS_MAX);
-    match tokio::time::timeout(patience, connect_now(address, own)).await {
-        Ok(connected) => {
-            let (client, identity) = connected?;
-            check(address, own, wanted, &identity)?;
-            Ok((client, identity))
-        }
-        Err(_) => Err(Error::Unreachable {
-            address: address.to_owned(),
-            reason: format!("no answer within {RPC_CONNECT_MS_MAX} ms"),
-        }),
-    }
-}
-
-async fn connect_now(address: &str, own: &Identity) -> Result<(ClusterClient, Identity), Error> {
-    let unreachable = |reason: String| Error::Unreachable { address: address.to_owned(), reason };
-    let socket = TcpStream::connect(address).await.map_err(|e| unreachable(e.to_string()))?;
-    socket.set_nodelay(true).map_err(|e| unreachable(e.to_string()))?;
-    let transport = tarpc::serde_transport::new(codec_framed(socket), Bincode::default());
-    let mut config = tarpc::client::Config::default();
-    config.max_in_flight_requests = RPC_CALLS_PER_CONNECTION_MAX;
-    config.pending_request_buffer = RPC_CALLS_PER_CONNECTION_MAX;
-    let tarpc::client::NewClient { client, dispatch } = ClusterClient::new(config, transport);
-    spawn::spawn("rpc dispatch", async move {
-        if let Err(error) = dispatch.await {
-            tracing::debug!(%error, "connection to a node ended");
-        }
-    });
-    let hello = Payload::encode(&Hello { from: own.clone() });
-    let answer = client
-        .identify(tarpc::context::current(), hello)
-        .await
-        .map_err(|e| unreachable(e.to_string()))?;
-    Ok((client, answer.decode()?))
-}
-
-fn check(
-    address: &str,
-    own: &Identity,
-    wanted: Option<NodeId>,
-    found: &Identity,
-) -> Result<(), Error> {
-    if found.cluster_id != own.cluster_id {
-        return Err(Error::OtherCluster {
-            address: address.to_owned(),
-            theirs: found.cluster_id,
-            ours: own.cluster_id,
-        });
-    }
-    match wanted {
-        Some(wanted) if wanted != found.node_id => {
-            Err(Error::OtherNode { address: address.to_owned(), found: found.node_id, wanted })
-        }
-        _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::env::shutdown;
-    use crate::types::{ClusterId, IncarnationId};
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
-    fn identity(cluster: u8, node: i32) -> Identity {
-        Identity {
-            cluster_id: ClusterId([cluster; 16]),
-            node_id: NodeId(node),
-            incarnation: IncarnationId([9; 16]),
-            version: "test".to_owned(),
+            match self.reader.poll_fill(&mut self.io, cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0)) => {
+                    self.break_off("the other side closed the connection", cx);
+                    return Poll::Ready(None);
+                }
+                Poll::Ready(Ok(_)) => self.quiet = 0,
+                Poll::Ready(Err(error)) => {
+                    self.break_off(describe(&error), cx);
+                    return Poll::Ready(None);
+                }
+            }
         }
     }
 
-    async fn node() -> (String, shutdown::Trigger) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
-        let address = listener.local_addr().expect("bound").to_string();
-        let (trigger, shutdown) = shutdown::channel();
-        spawn::spawn("test", serve(listener, ClusterServer::new(identity(1, 1)), shutdown));
-        (address, trigger)
+    /// Keeps the beat. Called only when nothing is left to read, so that time in which this process
+    /// itself stood still is not held against the other side.
+    fn poll_beat(&mut self, cx: &mut Context<'_>) {
+        while self.beat.as_mut().poll(cx).is_ready() {
+            self.beat.as_mut().reset(Instant::now() + BEAT);
+            self.quiet += 1;
+            if self.quiet * RPC_PING_MS >= RPC_SILENCE_MS_MAX {
+                return self
+                    .break_off(format!("nothing was heard for {RPC_SILENCE_MS_MAX} ms"), cx);
+            }
+            if self.writer.bytes() > 0 {
+                self.stuck += 1;
+                if self.stuck * RPC_PING_MS >= RPC_WRITE_STALL_MS_MAX {
+                    let reason = format!("nothing was taken for {RPC_WRITE_STALL_MS_MAX} ms");
+                    return self.break_off(reason, cx);
+                }
+            } else if !std::mem::take(&mut self.spoke) {
+                self.writer.push(Frame::ping());
+            }
+            let _ = self.poll_send(cx);
+        }
+    }
+}
+
+fn describe(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+            "the connection was reset".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
+impl<Io, In, Out> Stream for Transport<Io, In, Out>
+where
+    Io: AsyncRead + AsyncWrite + Unpin,
+    In: Incoming,
+{
+    type Item = Result<In, Infallible>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        if this.end.reason().is_some() {
+            return Poll::Ready(None);
+        }
+        match this.poll_frame(cx) {
+            Poll::Ready(Some(frame)) => match In::from_frame(frame) {
+                Ok(message) => Poll::Ready(Some(Ok(message))),
+                Err(error) => {
+                    this.break_off(error, cx);
+                    Poll::Ready(None)
+                }
+            },
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => {
+                this.poll_beat(cx);
+                if this.end.reason().is_some() { Poll::Ready(None) } else { Poll::Pending }
+            }
+        }
+    }
+}
+
+impl<Io, In, Out> Sink<Out> for Transport<Io, In, Out>
+where
+    Io: AsyncRead + AsyncWrite + Unpin,
+    Out: Outgoing,
+{
+    type Error = Infallible;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        let this = self.get_mut();
+        if this.writer.bytes() >= RPC_WRITE_QUEUE_BYTES_MAX {
+            let _ = this.poll_send(cx);
+        }
+        let full = this.writer.bytes() >= RPC_WRITE_QUEUE_BYTES_MAX;
+        if full && this.end.reason().is_none() { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 
-    #[tokio::test]
-    async fn the_handshake_tells_clusters_and_nodes_apart() {
-        let (address, _trigger) = node().await;
-        let (_, found) =
-            connect(&address, &identity(1, 2), Some(NodeId(1))).await.expect("the same cluster");
-        assert_eq!(found, identity(1, 1));
-        let other = connect(&address, &identity(2, 2), None).await.map(|_| ());
-        assert!(matches!(other, Err(Error::OtherCluster { .. })), "{other:?}");
-        let other = connect(&address, &identity(1, 2), Some(NodeId(3))).await.map(|_| ());
-        assert!(matches!(other, Err(Error::OtherNode { .. })), "{other:?}");
+    fn start_send(self: Pin<&mut Self>, message: Out) -> Result<(), Infallible> {
+        let this = self.get_mut();
+        if this.end.reason().is_some() {
+            // Not looked at, so a call counts as not sent.
+            return Ok(());
+        }
+        let Some(frame) = message.into_frame() else { return Ok(()) };
+        let length = frame.length();
+        if length > this.length_max {
+            // Requests are measured before they get here. An answer of this size is a mistake of
+            // a handler; the caller must not wait for it, nor take the call for not done.
+            tracing::error!(length, this.length_max, "an answer is larger than a frame may be");
+            this.end.set(format!("an answer of {length} bytes is larger than a frame may be"));
+            return Ok(());
+        }
+        this.writer.push(frame);
+        Ok(())
     }
 
-    #[tokio::test]
-    async fn an_oversized_frame_closes_its_connection_alone() {
-        let (address, _trigger) = node().await;
-        let mut hostile = TcpStream::connect(&address).await.expect("connects");
-        hostile.write_all(&u32::MAX.to_be_bytes()).await.expect("written");
-        let mut rest = Vec::new();
-        assert_eq!(hostile.read_to_end(&mut rest).await.unwrap_or(0), 0);
-        connect(&address, &identity(1, 2), None).await.map(|_| ()).expect("others go on");
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.get_mut().poll_send(cx).map(Ok)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        let this = self.get_mut();
+        if this.poll_send(cx).is_pending() {
+            return Poll::Pending;
+        }
+        // What is left of the socket goes with the transport.
+        Pin::new(&mut this.io).poll_shutdown(cx).map(|_| Ok(()))
     }
 }
