@@ -45,7 +45,12 @@ pub struct RecoveryReport {
     /// They are kept, and reading them gives an error.
     pub damaged_batches: usize,
     /// Whether the log now ends below the flushed checkpoint: something that was durable is gone.
+    /// Also set when that checkpoint is missing and whole segments had to go. A replica of which
+    /// this is true must not be elected before it has copied what it lost.
     pub lost_flushed: bool,
+    /// The first damaged batch that was kept, or that an earlier run has found. A replica with one
+    /// must not be elected while another has the records.
+    pub damaged_from: Option<Offset>,
 }
 
 /// A segment that retention, truncation or DeleteRecords removed.
@@ -84,6 +89,7 @@ pub struct Log {
     /// While a flush is under way: up to where it may count, which truncation lowers.
     pub(super) flush_limit: Option<Offset>,
     pub(super) failure: Option<String>,
+    pub(super) damaged_from: Option<Offset>,
 }
 
 impl Drop for Log {

@@ -19,6 +19,7 @@ pub mod checkpoint;
 mod column;
 mod config;
 mod core;
+mod damage;
 pub mod dump;
 mod epochs;
 mod error;

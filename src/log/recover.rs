@@ -74,6 +74,7 @@ impl Log {
             names_changed: false,
             flush_limit: None,
             failure: None,
+            damaged_from: None,
         };
         let mut report = RecoveryReport::default();
         log.check_identity(&hints)?;
@@ -85,6 +86,14 @@ impl Log {
         log.remove_stray_snapshots()?;
         log.flush_now()?;
         log.flushed = log.end;
+        log.load_damage()?;
+        if let Some(offset) = report.damaged_from
+            && let Err(error) = log.mark_damaged(offset)
+        {
+            tracing::warn!(%error, dir = %log.dir.display(), "damage is not remembered");
+        }
+        log.settle_damage()?;
+        report.damaged_from = log.damaged_from;
         if report.cut_bytes > 0 || report.removed_segments > 0 || report.damaged_batches > 0 {
             tracing::warn!(dir = %log.dir.display(), ?report, "recovered a log");
         }
@@ -263,7 +272,8 @@ impl Log {
             }
         }
         self.end = expected.unwrap_or(self.end);
-        report.lost_flushed = self.end < flushed;
+        report.lost_flushed = self.end < flushed
+            || (hints.flushed_checkpoint.is_none() && report.removed_segments > 0);
         self.names_changed = true;
         self.epochs.truncate_from_end(self.end);
         self.epochs.spare_the_file(&in_file);
@@ -313,7 +323,10 @@ impl Log {
                     indexed.add(position, &header, timestamp, interval);
                     self.epochs.assign(header.leader_epoch, header.base_offset);
                 }
-                Found::Damaged => report.damaged_batches += 1,
+                Found::Damaged => {
+                    report.damaged_batches += 1;
+                    report.damaged_from.get_or_insert(header.base_offset);
+                }
                 Found::Broken(why) => {
                     cut_at = Some((position, why));
                     break;

@@ -131,6 +131,7 @@ impl Log {
             && !removed.is_empty()
         {
             self.remove_snapshots(|offset| offset < first)?;
+            self.settle_damage()?;
         }
         Ok(removed)
     }

@@ -41,7 +41,8 @@ impl Log {
             // The cut batch reached across the log start.
             return self.reset_to(self.start);
         }
-        Ok(())
+        let settled = self.settle_damage();
+        self.or_fail(settled)
     }
 
     fn cut_from(&mut self, offset: Offset) -> Result<(), Error> {
@@ -97,7 +98,7 @@ impl Log {
     pub fn reset_to(&mut self, offset: Offset) -> Result<(), Error> {
         self.check_failure()?;
         self.moves.fetch_add(1, Ordering::AcqRel);
-        let reset = self.drop_all(offset);
+        let reset = self.drop_all(offset).and_then(|()| self.settle_damage());
         self.or_fail(reset)
     }
 

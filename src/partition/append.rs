@@ -149,7 +149,8 @@ impl Inner {
                 let aftermath = if done.duplicate {
                     Aftermath::default()
                 } else {
-                    self.step(Input::Appended { end })
+                    let aftermath = self.step(Input::Appended { end });
+                    Aftermath { followers: true, ..aftermath }
                 };
                 (Ok(answer(&done, leader_epoch)), aftermath)
             }

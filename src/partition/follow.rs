@@ -94,12 +94,18 @@ impl Partition {
             return None;
         }
         let log = inner.log.as_ref()?;
+        let end = inner.trusted_end(log, self.node);
+        let last_epoch = if end < log.log_end_offset() {
+            log.epoch_for_offset(Offset(end.0 - 1))
+        } else {
+            log.latest_epoch()
+        };
         Some(FetchPosition {
             leader: follower.leader(),
             leader_epoch: follower.epoch(),
-            end: log.log_end_offset(),
-            last_epoch: log.latest_epoch().unwrap_or(LeaderEpoch::NONE),
-            flushed: log.flushed_offset(),
+            end,
+            last_epoch: last_epoch.unwrap_or(LeaderEpoch::NONE),
+            flushed: log.flushed_offset().min(end),
             log_start: log.log_start_offset(),
             high_watermark: inner.replica.high_watermark(),
         })
@@ -123,9 +129,6 @@ impl Partition {
             let start_moved = inner.replica.log().start != before;
             (result.map(|took| (took, start_moved)), aftermath)
         };
-        if aftermath.recovery_point_lowered {
-            self.notices.recovery_point_lowered(&self.name);
-        }
         self.finish(aftermath);
         let (took, start_moved) = result?;
         if start_moved {
@@ -211,16 +214,17 @@ impl Inner {
         if let Err(error) = cut {
             return self.stop(&error.to_string());
         }
-        let view = LogView {
-            start: log.log_start_offset(),
-            end: log.log_end_offset(),
-            flushed: log.flushed_offset(),
-        };
+        let view = view_of(log);
+        (Ok(Took::Cut), self.was_cut(view))
+    }
+
+    /// The log was cut, and this is what is left.
+    pub(super) fn was_cut(&mut self, view: LogView) -> Aftermath {
         let lowered = view.flushed < self.checkpointed;
         let mut aftermath = self.step(Input::Cut(view));
         aftermath.recovery_point_lowered = lowered;
         aftermath.wake = true;
-        (Ok(Took::Cut), aftermath)
+        aftermath
     }
 
     fn append_answered(
@@ -256,6 +260,15 @@ impl Inner {
     fn stop(&mut self, reason: &str) -> (Result<Took, FollowError>, Aftermath) {
         let aftermath = self.fail(reason);
         (Err(FollowError::Stopped(reason.to_owned())), aftermath)
+    }
+}
+
+/// The offsets of a log that the rules look at.
+pub(super) fn view_of(log: &Log) -> LogView {
+    LogView {
+        start: log.log_start_offset(),
+        end: log.log_end_offset(),
+        flushed: log.flushed_offset(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Opening, roles, settings, retention, checkpoints, and the end.
 
-use super::waiters::{Outcome, Waiters, Watchers};
+use super::waiters::{Outcome, Sessions, Waiters, Watchers};
 use super::{Aftermath, Error, Inner, Notices, Offsets, Partition};
 use crate::env::clock::Clock;
 use crate::env::disk::Disk;
@@ -91,13 +91,15 @@ impl Partition {
     /// Those of the disk, and a directory of another topic id.
     pub fn open(options: OpenOptions) -> Result<(Arc<Self>, RecoveryReport), Error> {
         let clock = Arc::clone(&options.clock);
-        let (log, report) =
+        let (log, mut report) =
             Log::open(options.disk, &options.dir, options.config, clock, options.hints)?;
         let view = LogView {
             start: log.log_start_offset(),
             end: log.log_end_offset(),
             flushed: log.flushed_offset(),
         };
+        // What was committed is gone: as bad as a lost flush, whatever became of that checkpoint.
+        report.lost_flushed |= view.end < options.high_watermark;
         let replica =
             replica::State::new(options.node, options.settings, view, options.high_watermark);
         let inner = Inner {
@@ -106,13 +108,17 @@ impl Partition {
             waiters: Waiters::default(),
             failure: None,
             ending: false,
+            isr: BTreeSet::new(),
+            replica_count: 0,
             checkpointed: view.flushed,
         };
         let partition = Arc::new_cyclic(|myself| Self {
             name: options.name,
             topic_id: options.topic_id,
+            node: options.node,
             inner: Mutex::new(inner),
             watchers: Watchers::default(),
+            sessions: Sessions::default(),
             flusher: options.flusher,
             clock: options.clock,
             notices: options.notices,
@@ -126,13 +132,25 @@ impl Partition {
         let Assignment { leader, leader_epoch: epoch, partition_epoch, replicas, isr } = assignment;
         let is_replica = replicas.iter().any(|(replica, _)| *replica == node);
         let now_ms = self.monotonic_ms();
-        self.step(if leader == node && is_replica {
-            Input::Lead { epoch, partition_epoch, replicas, isr, now_ms }
-        } else if leader == NodeId::NONE || !is_replica {
-            Input::Stand { epoch }
-        } else {
-            Input::Follow { leader, epoch }
-        });
+        let aftermath = {
+            let mut inner = self.lock();
+            let (in_sync, replica_count) = (isr.clone(), replicas.len());
+            let mut aftermath = inner.step(if leader == node && is_replica {
+                Input::Lead { epoch, partition_epoch, replicas, isr, now_ms }
+            } else if leader == NodeId::NONE || !is_replica {
+                Input::Stand { epoch }
+            } else {
+                Input::Follow { leader, epoch }
+            });
+            if inner.replica.leader_epoch() == epoch {
+                (inner.isr, inner.replica_count) = (in_sync, replica_count);
+            }
+            // What sessions know of followers may have been reset.
+            aftermath.followers = true;
+            aftermath.merge(inner.repair(node));
+            aftermath
+        };
+        self.finish(aftermath);
     }
 
     /// Takes new settings of the topic.
@@ -251,7 +269,7 @@ impl Partition {
             drop(inner);
             std::thread::sleep(Duration::from_millis(1));
         };
-        self.watchers.wake_all();
+        self.finish(Aftermath { wake: true, followers: true, ..Aftermath::default() });
         log
     }
 }

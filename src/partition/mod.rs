@@ -14,6 +14,7 @@
 //! Must never: decide who leads, or look at the metadata.
 
 mod append;
+mod damage;
 mod error;
 pub mod fetcher;
 mod follow;
@@ -40,11 +41,12 @@ use crate::log::Log;
 use crate::log::flush::{FlushTarget, Flusher};
 use crate::log::{ActiveProducer, FlushJob};
 use crate::replica::{self, Effect, FlushReport, Input, IsrProposal};
-use crate::types::{LeaderEpoch, Offset, TopicId, TopicPartition};
+use crate::types::{LeaderEpoch, NodeId, Offset, TopicId, TopicPartition};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
-use waiters::{Outcome, Waiters, Watchers};
+use waiters::{Outcome, Sessions, Waiters, Watchers};
 
 /// What a partition has to say to the node that it lives on. Called without the partition's lock;
 /// must not block.
@@ -75,8 +77,10 @@ pub trait Notices: Send + Sync + fmt::Debug {
 pub struct Partition {
     name: TopicPartition,
     topic_id: TopicId,
+    node: NodeId,
     inner: Mutex<Inner>,
     watchers: Watchers,
+    sessions: Sessions,
     flusher: Flusher,
     clock: Arc<dyn Clock>,
     notices: Arc<dyn Notices>,
@@ -93,6 +97,9 @@ struct Inner {
     failure: Option<String>,
     /// Whether the log is about to be closed or given up: nothing more is taken or flushed.
     ending: bool,
+    /// The ISR of the newest assignment, and how many replicas there are.
+    isr: BTreeSet<NodeId>,
+    replica_count: usize,
     /// The flushed offset that the newest checkpoint file may hold.
     checkpointed: Offset,
 }
@@ -103,6 +110,8 @@ struct Inner {
 struct Aftermath {
     flush: bool,
     wake: bool,
+    /// There is something that followers wait for: records, another leadership or ISR.
+    followers: bool,
     isr: Option<IsrProposal>,
     failed: Option<String>,
     report: Option<FlushReport>,
@@ -117,6 +126,7 @@ impl Aftermath {
     fn merge(&mut self, later: Self) {
         self.flush |= later.flush;
         self.wake |= later.wake;
+        self.followers |= later.followers;
         self.recovery_point_lowered |= later.recovery_point_lowered;
         self.isr = later.isr.or(self.isr.take());
         self.failed = later.failed.or(self.failed.take());
@@ -221,6 +231,9 @@ impl Partition {
 
     /// Does what must be done without the lock.
     fn finish(&self, aftermath: Aftermath) {
+        if aftermath.recovery_point_lowered {
+            self.notices.recovery_point_lowered(&self.name);
+        }
         if aftermath.flush
             && let Some(myself) = self.myself.upgrade()
         {
@@ -228,6 +241,10 @@ impl Partition {
         }
         if aftermath.wake {
             self.watchers.wake_all();
+        }
+        if aftermath.wake || aftermath.followers {
+            let key = (self.topic_id, self.name.partition);
+            self.sessions.tell(key, aftermath.followers, self.monotonic_ms());
         }
         if let Some(report) = aftermath.report {
             self.notices.flushed_as_follower(&self.name, self.topic_id, report);
@@ -272,6 +289,7 @@ impl Inner {
                         log.assign_epoch(epoch, start);
                     }
                     aftermath.wake = true;
+                    aftermath.followers = true;
                 }
                 Effect::RequestFlush => aftermath.flush = true,
                 Effect::AdvanceHighWatermark(high_watermark) => {
@@ -287,7 +305,9 @@ impl Inner {
                 Effect::LeadershipLost => {
                     self.waiters.fail_all(Outcome::NotLeader);
                     aftermath.wake = true;
+                    aftermath.followers = true;
                 }
+                Effect::LowerHighWatermark(_) => aftermath.wake = true,
                 Effect::ReportFlushed(report) => aftermath.report = Some(report),
                 Effect::AppendAnswered => aftermath.orders.push(Order::Append),
                 Effect::Truncate { to, unclean } => {

@@ -1,10 +1,12 @@
 //! Reading: from the tail cache at once, or from the disk away from the async workers.
 
-use super::{Error, Partition};
+use super::{Error, Inner, Partition};
 use crate::env::spawn;
-use crate::log::{self, ReadPlan};
-use crate::types::{LeaderEpoch, Offset, ProducerId};
+use crate::log::{self, Log, ReadPlan};
+use crate::types::{LeaderEpoch, NodeId, Offset, ProducerId};
 use bytes::Bytes;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 /// What a consumer may see of transactions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +76,55 @@ pub struct ReadAnswer {
 }
 
 impl Partition {
+    /// As [`Self::read`], from a leader or from a follower (KIP-392). A follower serves what it
+    /// knows to be committed.
+    ///
+    /// # Errors
+    /// As [`Self::read`]; on a follower, [`Error::OffsetNotAvailable`] above its high watermark:
+    /// the leader may well have that offset, so it is not out of range.
+    pub fn read_from_any(&self, request: ReadRequest) -> Result<ReadAnswer, Error> {
+        let inner = self.lock();
+        if inner.replica.follower().is_none() {
+            drop(inner);
+            return self.read(request);
+        }
+        let log = inner.copied_log(request.current_leader_epoch)?;
+        let (start, end) = (log.log_start_offset(), log.log_end_offset());
+        if request.offset < start {
+            return Err(Error::OffsetOutOfRange { asked: request.offset, start, end });
+        }
+        if request.offset > inner.replica.high_watermark() {
+            return Err(Error::OffsetNotAvailable);
+        }
+        inner.read(log, request)
+    }
+
+    /// The replica that a consumer in `rack` should read from `offset` on (KIP-392): in its rack, in
+    /// sync, and with the most of the log. `None` for this node, which leads; also when no other
+    /// is better, or this node does not lead.
+    #[must_use]
+    pub fn preferred_read_replica(
+        &self,
+        rack: &str,
+        racks: &BTreeMap<NodeId, String>,
+        offset: Offset,
+    ) -> Option<NodeId> {
+        let inner = self.lock();
+        let leader = inner.replica.leader()?;
+        let is_near = |node: NodeId| racks.get(&node).is_some_and(|its| its == rack);
+        if rack.is_empty() || is_near(self.node) {
+            return None;
+        }
+        let near = leader.followers().filter_map(|(node, progress)| {
+            let usable = is_near(node)
+                && leader.isr().contains(&node)
+                && progress.broker_epoch.is_some()
+                && progress.end.is_some_and(|end| end >= offset);
+            usable.then_some((progress.end, Reverse(node)))
+        });
+        near.max().map(|(_, Reverse(node))| node)
+    }
+
     /// Reads whole batches from `request.offset` on. Never waits for the disk's contents: what is
     /// not in the tail cache comes back as [`Records::Cold`].
     ///
@@ -88,7 +139,42 @@ impl Partition {
         if request.offset < start || request.offset > end {
             return Err(Error::OffsetOutOfRange { asked: request.offset, start, end });
         }
-        let high_watermark = inner.replica.high_watermark();
+        inner.read(log, request)
+    }
+
+    /// The bytes of a read, from the disk if need be; checksums are verified there. Empty when
+    /// the records were deleted meanwhile: the next read finds the log as it is then.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for damaged bytes, which are never served; [`Error::Storage`] when the
+    /// disk does not read.
+    pub async fn load(&self, records: Records) -> Result<Bytes, Error> {
+        let plan = match records {
+            Records::Ready(bytes) => return Ok(bytes),
+            Records::Cold(plan) => plan,
+        };
+        match spawn::blocking("cold read", move || plan.execute()).await {
+            Some(Ok(bytes)) => Ok(bytes),
+            Some(Err(log::Error::Moved)) => Ok(Bytes::new()),
+            Some(Err(error @ log::Error::Corrupt { .. })) => {
+                self.found_damage(&error);
+                Err(error.into())
+            }
+            // Nothing is wrong with the disk.
+            Some(Err(error)) if error.is_shortage() => Err(error.into()),
+            Some(Err(error)) => {
+                self.fail(&error.to_string());
+                Err(error.into())
+            }
+            None => Err(Error::NotLeader),
+        }
+    }
+}
+
+impl Inner {
+    /// Reads below the high watermark.
+    fn read(&self, log: &Log, request: ReadRequest) -> Result<ReadAnswer, Error> {
+        let high_watermark = self.replica.high_watermark();
         let last_stable_offset = log.last_stable_offset(high_watermark);
         let upto = match request.isolation {
             Isolation::ReadUncommitted => high_watermark,
@@ -117,37 +203,18 @@ impl Partition {
             records,
             high_watermark,
             last_stable_offset,
-            log_start_offset: start,
+            log_start_offset: log.log_start_offset(),
             aborted,
-            leader_epoch: inner.replica.leader_epoch(),
+            leader_epoch: self.replica.leader_epoch(),
         })
     }
 
-    /// The bytes of a read, from the disk if need be; checksums are verified there. Empty when
-    /// the records were deleted meanwhile: the next read finds the log as it is then.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`] for damaged bytes, which are never served; [`Error::Storage`] when the
-    /// disk does not read.
-    pub async fn load(&self, records: Records) -> Result<Bytes, Error> {
-        let plan = match records {
-            Records::Ready(bytes) => return Ok(bytes),
-            Records::Cold(plan) => plan,
-        };
-        match spawn::blocking("cold read", move || plan.execute()).await {
-            Some(Ok(bytes)) => Ok(bytes),
-            Some(Err(log::Error::Moved)) => Ok(Bytes::new()),
-            Some(Err(error @ log::Error::Corrupt { .. })) => {
-                tracing::error!(partition = %self.name, %error, "damaged bytes are not served");
-                Err(error.into())
-            }
-            // Nothing is wrong with the disk.
-            Some(Err(error)) if error.is_shortage() => Err(error.into()),
-            Some(Err(error)) => {
-                self.fail(&error.to_string());
-                Err(error.into())
-            }
-            None => Err(Error::NotLeader),
+    /// The log, if this node follows and agrees with the caller about the epoch (KIP-320).
+    fn copied_log(&self, current_leader_epoch: LeaderEpoch) -> Result<&Log, Error> {
+        match self.check_leader(current_leader_epoch) {
+            Ok(()) | Err(Error::NotLeader) => {}
+            Err(error) => return Err(error),
         }
+        self.log.as_ref().filter(|_| !self.ending).ok_or(Error::NotLeader)
     }
 }

@@ -18,6 +18,9 @@ pub struct ReplicaFetch {
     pub bytes_max: usize,
     /// Return the first batch even if it is larger than `bytes_max`.
     pub at_least_one: bool,
+    /// Whether the follower says so now. If not, its session remembers it of an earlier request,
+    /// which has been counted; it is not counted again.
+    pub fresh: bool,
 }
 
 /// What a leader has for a follower.
@@ -29,6 +32,8 @@ pub enum ReplicaAnswer {
         high_watermark: Offset,
         /// The log start offset.
         log_start: Offset,
+        /// The log end offset.
+        log_end: Offset,
         /// The batches.
         records: ReplicaRecords,
     },
@@ -88,7 +93,13 @@ impl Partition {
             let known = inner.check_replica(follower, broker_epoch, leader_epoch);
             let input =
                 Input::Reported { follower, leader_epoch, broker_epoch, end, flushed, now_ms };
+            let progress =
+                inner.replica.leader().and_then(|leader| leader.progress(follower).copied());
             match known {
+                // Nothing is known of its log in this epoch: the rules would not count it.
+                Ok(()) if progress.is_none_or(|progress| progress.end.is_none()) => {
+                    (Err(ReplicaError::NameAgain), Aftermath::default())
+                }
                 Ok(()) => (Ok(()), inner.step(input)),
                 Err(error) => (Err(error), Aftermath::default()),
             }
@@ -142,6 +153,15 @@ impl Inner {
         };
         let log = self.replica.log();
         let aftermath = match verdict {
+            Verdict::Serve if !fetch.fresh => {
+                let leader = self.replica.leader();
+                let progress = leader.and_then(|leader| leader.progress(claim.follower));
+                if progress.is_none_or(|progress| progress.end.is_none()) {
+                    // What was counted then was forgotten since, with reason.
+                    return (Err(ReplicaError::NameAgain), Aftermath::default());
+                }
+                Aftermath::default()
+            }
             Verdict::Serve => self.step(Input::Fetched {
                 follower: claim.follower,
                 leader_epoch: claim.leader_epoch,
@@ -183,6 +203,7 @@ impl Inner {
         Ok(ReplicaAnswer::Records {
             high_watermark: self.replica.high_watermark(),
             log_start: log.log_start_offset(),
+            log_end: end,
             records,
         })
     }

@@ -1,5 +1,6 @@
 //! Who waits for a partition: produces for the high watermark, fetches for news.
 
+use super::serve::Ready;
 use super::{Error, Partition};
 use crate::limits::{COMMIT_WAITERS_PER_PARTITION_MAX, WATCHERS_PER_PARTITION_MAX};
 use crate::types::Offset;
@@ -128,6 +129,56 @@ impl Drop for WatchGuard {
     fn drop(&mut self) {
         if let Some(partition) = self.partition.upgrade() {
             partition.watchers.remove(self.id);
+        }
+    }
+}
+
+/// Fetch sessions of followers that have this partition. Under a lock of its own, as
+/// [`Watchers`].
+#[derive(Debug, Default)]
+pub(super) struct Sessions(Mutex<(u64, BTreeMap<u64, Arc<Ready>>)>);
+
+impl Sessions {
+    fn add(&self, ready: Arc<Ready>) -> u64 {
+        // Bounded by the sessions there are, with one entry each.
+        let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        guard.0 += 1;
+        let id = guard.0;
+        guard.1.insert(id, ready);
+        id
+    }
+
+    fn remove(&self, id: u64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1.remove(&id);
+    }
+
+    /// Tells all of them that there is something new: at once, or when something else is.
+    pub(super) fn tell(&self, key: super::serve::Key, at_once: bool, now_ms: i64) {
+        for ready in self.0.lock().unwrap_or_else(PoisonError::into_inner).1.values() {
+            ready.push(key, at_once, now_ms);
+        }
+    }
+}
+
+/// A session's interest in a partition; ends when dropped.
+#[derive(Debug)]
+pub(super) struct SessionGuard {
+    partition: Weak<Partition>,
+    id: u64,
+}
+
+impl Partition {
+    /// Puts the partition into `ready` whenever it has news for followers, until the guard is
+    /// dropped.
+    pub(super) fn join_session(&self, ready: Arc<Ready>) -> SessionGuard {
+        SessionGuard { partition: self.myself.clone(), id: self.sessions.add(ready) }
+    }
+}
+
+impl Drop for SessionGuard {
+    fn drop(&mut self) {
+        if let Some(partition) = self.partition.upgrade() {
+            partition.sessions.remove(self.id);
         }
     }
 }

@@ -17,6 +17,8 @@ pub enum Effect {
     RequestFlush,
     /// Show readers and waiters the new high watermark.
     AdvanceHighWatermark(Offset),
+    /// The log was cut below the high watermark, which went back with it.
+    LowerHighWatermark(Offset),
     /// Ask the controller for another ISR.
     ProposeIsr(IsrProposal),
     /// Tell everyone who waits that this node does not lead (any more, or in this epoch).

@@ -114,10 +114,12 @@ pub(super) fn answered(
 /// The shell has cut the log.
 pub(super) fn cut(state: &mut State, log: LogView, effects: &mut Vec<Effect>) {
     state.log = log;
-    let high_watermark = state.high_watermark.min(log.end).max(log.start);
-    if high_watermark != state.high_watermark {
-        state.high_watermark = high_watermark;
-        effects.push(Effect::AdvanceHighWatermark(high_watermark));
+    let before = state.high_watermark;
+    state.high_watermark = before.min(log.end).max(log.start);
+    match state.high_watermark {
+        now if now > before => effects.push(Effect::AdvanceHighWatermark(now)),
+        now if now < before => effects.push(Effect::LowerHighWatermark(now)),
+        _ => {}
     }
     if let Role::Follower(follower) = &mut state.role {
         follower.matched = false;

@@ -64,13 +64,15 @@ pub enum Input {
         /// Milliseconds on the shell's monotonic clock.
         now_ms: i64,
     },
-    /// The controller refused an ISR proposal for certain. (A time-out is no refusal: without
-    /// this input the leader keeps counting with the union.)
+    /// The controller refused an ISR proposal for certain, and it will never be applied. A time-out
+    /// is no refusal, nor is "the partition epoch is old": that may be the second copy of a
+    /// proposal whose first copy was applied. Without this input the leader keeps counting with the
+    /// union, until the metadata shows a newer partition epoch (scenario 9).
     IsrRefused {
         /// The partition epoch that the proposal was made against.
         partition_epoch: PartitionEpoch,
     },
-    /// Time passes: followers that fell behind leave the ISR.
+    /// Time passes: followers that fell behind leave the ISR, those that caught up join it.
     Tick {
         /// Milliseconds on the shell's monotonic clock.
         now_ms: i64,

@@ -1,7 +1,7 @@
 //! Who counts: the ISR, proposals to change it, and when a follower joins or leaves.
 
-use super::{Effect, Role, State, watermark};
-use crate::types::{BrokerEpoch, LeaderEpoch, NodeId, PartitionEpoch};
+use super::{Effect, Leader, Role, State, watermark};
+use crate::types::{BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch};
 use std::collections::BTreeSet;
 
 /// The ISR as decided, and at most one open proposal.
@@ -10,6 +10,8 @@ pub(super) struct Isr {
     pub(super) decided: BTreeSet<NodeId>,
     pub(super) proposed: Option<BTreeSet<NodeId>>,
     pub(super) partition_epoch: PartitionEpoch,
+    /// Whether a proposal was refused since the last tick: the same one would be refused again.
+    pub(super) refused: bool,
 }
 
 /// A wish for another ISR (AlterPartition).
@@ -26,7 +28,7 @@ pub struct IsrProposal {
 
 impl Isr {
     pub(super) fn decided(decided: BTreeSet<NodeId>, partition_epoch: PartitionEpoch) -> Self {
-        Self { decided, proposed: None, partition_epoch }
+        Self { decided, proposed: None, partition_epoch, refused: false }
     }
 
     /// Takes the controller's word. A newer version closes whatever was proposed against an
@@ -34,6 +36,7 @@ impl Isr {
     pub(super) fn decide(&mut self, decided: BTreeSet<NodeId>, partition_epoch: PartitionEpoch) {
         if partition_epoch > self.partition_epoch {
             self.proposed = None;
+            self.refused = false;
         }
         self.decided = decided;
         self.partition_epoch = partition_epoch;
@@ -51,35 +54,60 @@ pub(super) fn consider_joining(state: &mut State, follower: NodeId, effects: &mu
     let high_watermark = state.high_watermark;
     let write_caching = state.settings.write_caching;
     let Role::Leader(leader) = &mut state.role else { return };
-    if leader.isr.proposed.is_some() || leader.isr.decided.contains(&follower) {
+    if leader.isr.decided.contains(&follower) || !leader.may_propose() {
         return;
     }
-    let Some(progress) = leader.followers.get(&follower) else { return };
-    let reached = if write_caching { progress.end } else { progress.flushed };
-    let Some(reached) = reached else { return };
-    if progress.broker_epoch.is_none() || reached < high_watermark || reached < leader.epoch_start {
-        return;
+    if leader.has_reached(follower, high_watermark, write_caching) {
+        let mut wanted = leader.isr.decided.clone();
+        wanted.insert(follower);
+        propose(leader, wanted, effects);
     }
-    let mut wanted = leader.isr.decided.clone();
-    wanted.insert(follower);
-    propose(leader, wanted, effects);
 }
 
-/// Proposes an ISR without the followers that have not caught up for too long.
-pub(super) fn drop_laggards(state: &mut State, now_ms: i64, effects: &mut Vec<Effect>) {
-    let lag_ms_max = state.settings.lag_ms_max;
-    let log_end = state.log.end;
+/// Proposes an ISR without a member that has lost what was committed: its disk was damaged, and it
+/// fetches anew from below the high watermark. It may not be elected while it does.
+pub(super) fn consider_loss(state: &mut State, follower: NodeId, effects: &mut Vec<Effect>) {
+    let high_watermark = state.high_watermark;
     let Role::Leader(leader) = &mut state.role else { return };
-    if leader.isr.proposed.is_some() {
+    if !leader.isr.decided.contains(&follower) || !leader.may_propose() {
         return;
     }
-    let keeps = |node: &NodeId| {
-        leader.followers.get(node).is_none_or(|progress| {
-            progress.end == Some(log_end)
-                || now_ms.saturating_sub(progress.caught_up_ms) <= lag_ms_max
+    let end = leader.followers.get(&follower).and_then(|progress| progress.end);
+    if end.is_some_and(|end| end < high_watermark) {
+        let mut wanted = leader.isr.decided.clone();
+        wanted.remove(&follower);
+        propose(leader, wanted, effects);
+    }
+}
+
+/// Time passes: proposes an ISR without the followers that have not caught up for too long, and
+/// with those that have.
+pub(super) fn tick(state: &mut State, now_ms: i64, effects: &mut Vec<Effect>) {
+    let lag_ms_max = state.settings.lag_ms_max;
+    let (log_end, high_watermark) = (state.log.end, state.high_watermark);
+    let write_caching = state.settings.write_caching;
+    let Role::Leader(leader) = &mut state.role else { return };
+    for progress in leader.followers.values_mut() {
+        // A follower that has everything does not fetch anew while nothing is written. It was
+        // caught up until now, so the first record after a long silence does not make it late.
+        if progress.end == Some(log_end) {
+            progress.caught_up_ms = progress.caught_up_ms.max(now_ms);
+        }
+    }
+    leader.isr.refused = false;
+    if !leader.may_propose() {
+        return;
+    }
+    let late = |node: &NodeId| {
+        leader.followers.get(node).is_some_and(|progress| {
+            progress.end != Some(log_end)
+                && now_ms.saturating_sub(progress.caught_up_ms) > lag_ms_max
         })
     };
-    let wanted: BTreeSet<NodeId> = leader.isr.decided.iter().copied().filter(keeps).collect();
+    let stay = leader.isr.decided.iter().copied().filter(|node| !late(node));
+    let others = leader.followers.keys().filter(|node| !leader.isr.decided.contains(node));
+    let join = others.filter(|node| leader.has_reached(**node, high_watermark, write_caching));
+    let wanted: BTreeSet<NodeId> = stay.chain(join.copied()).collect();
     if wanted != leader.isr.decided {
         propose(leader, wanted, effects);
     }
@@ -92,9 +120,25 @@ pub(super) fn refused(
     effects: &mut Vec<Effect>,
 ) {
     let Role::Leader(leader) = &mut state.role else { return };
-    if leader.isr.partition_epoch == partition_epoch {
+    if leader.isr.partition_epoch == partition_epoch && leader.isr.proposed.is_some() {
         leader.isr.proposed = None;
+        leader.isr.refused = true;
         watermark::advance(state, effects);
+    }
+}
+
+impl Leader {
+    fn may_propose(&self) -> bool {
+        self.isr.proposed.is_none() && !self.isr.refused
+    }
+
+    /// Whether a follower outside of the ISR has all that a member must have.
+    fn has_reached(&self, follower: NodeId, high_watermark: Offset, write_caching: bool) -> bool {
+        let Some(progress) = self.followers.get(&follower) else { return false };
+        let reached = if write_caching { progress.end } else { progress.flushed };
+        let far_enough =
+            reached.is_some_and(|end| end >= high_watermark && end >= self.epoch_start);
+        far_enough && progress.broker_epoch.is_some()
     }
 }
 

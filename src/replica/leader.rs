@@ -97,7 +97,8 @@ impl Progress {
         Self { broker_epoch, end: None, flushed: None, caught_up_ms: now_ms, last_fetch: None }
     }
 
-    /// Notes a report; positions never go back within a leader epoch.
+    /// Notes a report. Within a leader epoch positions only go back by a fetch: of a follower that
+    /// lost what it had.
     fn note(&mut self, report: Report, log: LogView) {
         if report.end >= log.end {
             self.caught_up_ms = self.caught_up_ms.max(report.now_ms);
@@ -106,9 +107,16 @@ impl Progress {
         {
             self.caught_up_ms = self.caught_up_ms.max(at_ms);
         }
-        self.last_fetch = Some((log.end, report.now_ms));
-        self.end = self.end.max(Some(report.end));
-        self.flushed = self.flushed.max(Some(report.flushed.min(report.end)));
+        let flushed = Some(report.flushed.min(report.end));
+        if report.fetch {
+            self.last_fetch = Some((log.end, report.now_ms));
+            let cut = self.end > Some(report.end);
+            self.flushed = if cut { flushed } else { self.flushed.max(flushed) };
+            self.end = Some(report.end);
+        } else {
+            self.flushed = self.flushed.max(flushed);
+            self.end = self.end.max(Some(report.end));
+        }
     }
 }
 
@@ -132,19 +140,25 @@ pub(super) fn lead(
         if partition_epoch < leader.isr.partition_epoch {
             return;
         }
-        let mut followers = BTreeMap::new();
-        for (node, broker_epoch) in others {
-            // A follower that registered anew may have lost what it had (scenario 12).
-            let kept = leader.followers.get(node).copied();
-            let progress = match kept {
-                Some(progress) if progress.broker_epoch == *broker_epoch => progress,
-                Some(progress) if broker_epoch.is_none() => {
-                    Progress { broker_epoch: None, ..progress }
-                }
-                _ => Progress::unknown(*broker_epoch, now_ms),
-            };
-            followers.insert(*node, progress);
-        }
+        let changed = partition_epoch > leader.isr.partition_epoch;
+        let kept = |node: &NodeId, broker_epoch: Option<BrokerEpoch>| {
+            let progress = leader.followers.get(node).copied()?;
+            // A follower that registered anew may have lost what it had (scenario 12). One that is
+            // not in the ISR may have been removed and added again between two decisions, its log
+            // deleted (scenario 14): it has to fetch before it counts.
+            let counts = isr.contains(node) || !changed;
+            match broker_epoch {
+                None if counts => Some(Progress { broker_epoch: None, ..progress }),
+                _ if counts && progress.broker_epoch == broker_epoch => Some(progress),
+                _ => None,
+            }
+        };
+        let followers: BTreeMap<_, _> = others
+            .map(|(node, broker_epoch)| {
+                let unknown = || Progress::unknown(*broker_epoch, now_ms);
+                (*node, kept(node, *broker_epoch).unwrap_or_else(unknown))
+            })
+            .collect();
         leader.followers = followers;
         leader.isr.decide(isr, partition_epoch);
     } else {
@@ -190,6 +204,7 @@ pub(super) fn heard(
         return;
     }
     progress.note(report, log);
+    isr::consider_loss(state, follower, effects);
     isr::consider_joining(state, follower, effects);
     watermark::advance(state, effects);
 }

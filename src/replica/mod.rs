@@ -230,7 +230,7 @@ fn dispatch(state: &mut State, input: Input, effects: &mut Vec<Effect>) {
         }
         Input::Cut(log) => follower::cut(state, log, effects),
         Input::IsrRefused { partition_epoch } => isr::refused(state, partition_epoch, effects),
-        Input::Tick { now_ms } => isr::drop_laggards(state, now_ms, effects),
+        Input::Tick { now_ms } => isr::tick(state, now_ms, effects),
         Input::Configured(settings) => {
             state.settings = settings;
             if !settings.write_caching && state.log.flushed < state.log.end {

@@ -172,6 +172,10 @@ pub enum ReplicaError {
     /// The request is not the next one of its session: begin a new one.
     #[error("the request is not the next of its fetch session")]
     SessionEpoch,
+    /// What the session knows of the partition may be out of date, because its replicas changed:
+    /// name it again.
+    #[error("the partition's replicas changed: name it again")]
+    NameAgain,
     /// The leader has its hands full, or is starting or stopping: ask again later.
     #[error("the leader cannot answer now")]
     Busy,

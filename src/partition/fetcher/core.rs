@@ -10,7 +10,7 @@ use crate::partition::{FollowError, LeaderAnswer, Partition, Took};
 use crate::replica::FlushReport;
 use crate::rpc::replica::{
     FetchPartition, FetchRequest, FetchResponse, Fetched, FetchedPartition, ReplicaError, Report,
-    ReportPartition,
+    ReportPartition, ReportResponse,
 };
 use crate::types::{BrokerEpoch, LeaderEpoch, NodeId, PartitionIndex, TopicId};
 use bytes::Bytes;
@@ -290,7 +290,7 @@ impl Core {
     }
 
     /// What was flushed since the last report, to be sent at once; at most one entry a partition.
-    /// A report that gets lost is made good by the next fetch, which says the same.
+    /// Its answer, or that there was none, goes to [`Self::on_report`].
     pub fn flush_report(&mut self) -> Option<Report> {
         if self.reports.is_empty() {
             return None;
@@ -305,6 +305,20 @@ impl Core {
             broker_epoch: self.options.broker_epoch,
             partitions: partitions.collect(),
         })
+    }
+
+    /// Takes the answer to a report; nothing when there was none. What the leader did not take is
+    /// said again with the next fetch: else its high watermark would wait for the next record.
+    pub fn on_report(&mut self, report: &Report, response: Option<&ReportResponse>) {
+        let all = || report.partitions.iter().map(|p| (p.topic_id, p.partition)).collect();
+        let again: Vec<Key> = match response {
+            Some(ReportResponse { error: None, failed }) => {
+                failed.iter().map(|(topic_id, partition, _)| (*topic_id, *partition)).collect()
+            }
+            _ => all(),
+        };
+        let known = again.into_iter().filter(|key| self.slots.contains_key(key));
+        self.changed.extend(known);
     }
 }
 
@@ -409,6 +423,10 @@ impl Core {
             Err(ReplicaError::OffsetOutOfRange { start, end }) => {
                 LeaderAnswer::OutOfRange { start, end }
             }
+            Err(ReplicaError::NameAgain) => {
+                self.changed.insert(key);
+                return;
+            }
             Err(error) => {
                 tracing::debug!(partition = %slot.partition.topic_partition(), %error, "not served");
                 self.let_rest_longer(key, now_ms);
@@ -427,9 +445,11 @@ impl Core {
                 slot.behind = behind;
                 self.changed.insert(key);
             }
-            Ok(Took::Cut | Took::Stale) => {
+            Ok(Took::Cut) => {
                 self.changed.insert(key);
             }
+            // The log was changed by somebody else, or its damage is yet to be cut.
+            Ok(Took::Stale) => self.let_rest_longer(key, now_ms),
             Err(FollowError::DiskFull(reason)) => {
                 tracing::warn!(
                     partition = %slot.partition.topic_partition(), reason,
