@@ -1,1 +1,1 @@
-
+//! Scripts of the fetcher core.
