@@ -142,6 +142,12 @@ pub const REPLICA_CALL_MS_MAX: u64 = 10_000;
 /// Registered brokers.
 pub const METADATA_BROKERS_MAX: usize = 1_000;
 
+/// Node ids that are ever given out; those of removed nodes are remembered.
+pub const METADATA_NODES_EVER_MAX: usize = 100_000;
+
+/// Partitions that may move to other replicas at one time.
+pub const REASSIGNMENTS_MAX: usize = 20_000;
+
 /// Topics of a cluster.
 pub const TOPICS_MAX: usize = 100_000;
 
@@ -474,6 +480,7 @@ const _: () = assert!(FETCH_BYTES_MAX < CLIENT_RESPONSE_BYTES_MAX);
 const _: () = assert!(CLIENT_PARTITION_IN_FLIGHT_MAX < CLIENT_IN_FLIGHT_MAX);
 const _: () = assert!(CLIENT_REQUEST_BYTES_MAX < REQUEST_BYTES_MAX);
 const _: () = assert!(PARTITIONS_PER_TOPIC_MAX <= PARTITIONS_MAX);
+const _: () = assert!(METADATA_BROKERS_MAX <= METADATA_NODES_EVER_MAX);
 const _: () = assert!(METADATA_ENTRIES_KEPT < METADATA_SNAPSHOT_ENTRIES);
 const _: () = assert!(METADATA_SNAPSHOTS_KEPT >= 2);
 const _: () = assert!(RAFT_HEARTBEAT_MS < RAFT_ELECTION_MS_MIN);

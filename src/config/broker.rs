@@ -53,10 +53,11 @@ impl BrokerConfig {
         self.number("num.partitions", 1)
     }
 
-    /// `default.replication.factor`: replicas of a topic whose creator named no number.
+    /// `default.replication.factor`: replicas of a topic whose creator named no number; -1 where
+    /// nothing is set, and the number of brokers decides.
     #[must_use]
     pub fn replication_factor_default(&self) -> i16 {
-        self.number("default.replication.factor", 1)
+        self.number("default.replication.factor", -1)
     }
 
     /// `auto.create.topics.enable`: whether a metadata request may create the topics it names.

@@ -106,7 +106,19 @@ impl Image {
             broker: self.state.configs(&ConfigResource::Broker(node_id)),
             broker_default: self.state.configs(&ConfigResource::BrokerDefault),
             statics,
+            replicas: usize::try_from(match topic {
+                Some(topic) => topic.replication_factor(),
+                None => self.state.replication_factor_derived(),
+            })
+            .unwrap_or(1),
+            brokers: self.state.broker_count(),
         }
+    }
+
+    /// How many in-sync replicas an acknowledgement of a partition needs, as the whole group has it.
+    #[must_use]
+    pub fn insync_replicas_min(&self, topic: &Topic, partition: &Partition) -> usize {
+        self.state.insync_replicas_min(&topic.name, partition)
     }
 
     /// The values that count for a topic on a node.

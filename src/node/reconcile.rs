@@ -287,7 +287,7 @@ impl Reconciler {
             dir,
             disk: Arc::clone(&self.disk),
             config: self.log_config(&values),
-            settings: self.settings(&values),
+            settings: self.settings(image, topic, name.partition, &values),
             hints,
             high_watermark: known.high_watermark.unwrap_or(Offset::ZERO),
             clock: Arc::clone(&self.clock),
@@ -462,7 +462,8 @@ impl Reconciler {
             let values = image.topic_config(topic, self.node, &self.statics);
             for index in self.ours(topic) {
                 if let Some(partition) = self.table.by_id(topic.id, index) {
-                    partition.configure(self.log_config(&values), self.settings(&values));
+                    let settings = self.settings(image, topic, index, &values);
+                    partition.configure(self.log_config(&values), settings);
                 }
             }
         }
@@ -480,6 +481,12 @@ impl Reconciler {
                 if (concerned || !delta.brokers.is_empty())
                     && let Some(partition) = self.table.by_id(topic.id, index)
                 {
+                    if concerned {
+                        // The minimum of in-sync replicas follows the number of replicas.
+                        let values = image.topic_config(topic, self.node, &self.statics);
+                        let settings = self.settings(image, topic, index, &values);
+                        partition.configure(self.log_config(&values), settings);
+                    }
                     self.assign(image, topic, &partition);
                 }
             }
@@ -502,9 +509,19 @@ impl Reconciler {
         );
     }
 
-    fn settings(&self, values: &TopicConfig) -> Settings {
+    /// The minimum of in-sync replicas is the group's, never this node's own: what may lead is
+    /// worked out with it.
+    fn settings(
+        &self,
+        image: &Image,
+        topic: &Topic,
+        index: PartitionIndex,
+        values: &TopicConfig,
+    ) -> Settings {
+        let decided = topic.partition(index);
         Settings {
-            min_insync_replicas: usize::try_from(values.insync_replicas_min).unwrap_or(1),
+            min_insync_replicas: decided
+                .map_or(1, |partition| image.insync_replicas_min(topic, partition)),
             write_caching: values.write_caching,
             lag_ms_max: self.config.replica_lag_ms_max(),
         }

@@ -23,7 +23,7 @@ use crate::log::flush::Flusher;
 use crate::log::{Shared, checkpoint};
 use crate::metadata::state::configs::StaticConfigs;
 use crate::metadata::state::{
-    ChangeFencing, Command, Endpoint, FencingChange, RegisterBroker, Response,
+    AdmitNode, ChangeFencing, Command, Endpoint, FencingChange, RegisterBroker, Response,
 };
 use crate::metadata::{self, MetadataOptions};
 use crate::partition::Table;
@@ -327,6 +327,22 @@ impl Startup {
         listeners: &Listeners,
     ) -> Result<BrokerEpoch, Error> {
         let identity = self.dir.identity();
+        if metadata.image().state().node(identity.node_id).is_none() {
+            // The first node of a cluster has nobody who could have admitted it.
+            let command = Command::AdmitNode(AdmitNode {
+                directory: identity.directory_id,
+                wanted: Some(identity.node_id),
+                rpc: listeners.rpc.address.to_string(),
+                now: self.clock.now(),
+            });
+            match propose(metadata, command).await? {
+                Response::AdmitNode(Ok(_)) => {}
+                Response::AdmitNode(Err(refusal)) => {
+                    return Err(Error::Metadata(refusal.to_string()));
+                }
+                other => unreachable!("invariant: AdmitNode is answered in kind, not {other:?}"),
+            }
+        }
         let command = Command::RegisterBroker(RegisterBroker {
             node_id: identity.node_id,
             incarnation: self.incarnation,

@@ -135,6 +135,7 @@ fn succeeded(
     let set: ConfigMap = created.configs.into_iter().collect();
     let layers = ConfigLayers {
         topic: Some(&set),
+        replicas: usize::try_from(created.replication_factor).unwrap_or(1),
         ..image.config_layers(None, context.node_id, &context.static_configs)
     };
     CreatableTopicResult {

@@ -46,7 +46,7 @@ pub enum Command {
 }
 
 /// Where clients or nodes reach a broker.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Endpoint {
     /// Name of the listener, in Kafka's sense (`PLAINTEXT`).
     pub listener: String,
@@ -113,7 +113,8 @@ pub struct CreateTopics {
     pub topics: Vec<NewTopic>,
     /// Partitions of a topic that asks for -1 (the proposer's `num.partitions`).
     pub partitions_default: i32,
-    /// Replicas of a topic that asks for -1 (the proposer's `default.replication.factor`).
+    /// Replicas of a topic that asks for -1 (the proposer's `default.replication.factor`); -1
+    /// where that is not set: one per registered broker, up to 3.
     pub replication_factor_default: i16,
     /// Checks everything, changes nothing.
     pub validate_only: bool,

@@ -1,25 +1,77 @@
-//! Who leads a partition. Pure functions on one [`Partition`]: callers put the result back.
+//! Who is in sync and who leads. Pure functions on one [`Partition`]: callers put the result back.
+//!
+//! Everything that happens to a partition ends in [`Election::settle`], which brings ISR, ELR,
+//! leader and epochs in line with who is there.
 //!
 //! Rules (KIP-966, design section 4): a leader comes from the ISR; when that is empty, from the
-//! ELR; otherwise the partition is offline. Every change counts the partition epoch up, and every
-//! change of the leader counts the leader epoch up too.
+//! ELR; when that is empty too, it is who led last, once it is back, or, where the topic allows
+//! unclean election, anybody. Every change counts the partition epoch up. The leader epoch counts
+//! changes of the leader, and replicas that are taken away: a leader must forget what it knew of
+//! them, should they come back (case 14).
 //!
-//! Invariants: ISR and ELR are disjoint parts of the replicas, in their order; the leader is in
-//! the ISR; the ISR shrinks below `min.insync.replicas` only into the ELR, so that what was
+//! Invariants: ISR and ELR are disjoint parts of the replicas, in their order, without offline
+//! ones; the leader is in the ISR; nobody fenced is in the ISR; the ELR is empty while the ISR has
+//! `min.insync.replicas` members, and below that takes in everybody who leaves it, so that what was
 //! committed stays with someone who may lead.
 
 use super::command::LeaderRecoveryState;
-use super::model::Partition;
+use super::model::{Partition, State};
 use crate::types::{LeaderEpoch, NodeId, PartitionEpoch};
+use std::collections::BTreeMap;
+
+/// What a broker may do now. One that is not registered may do nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Standing {
+    /// Registered and not fenced.
+    pub(super) unfenced: bool,
+    /// About to stop.
+    pub(super) stopping: bool,
+    /// To lead only where nobody else can.
+    pub(super) draining: bool,
+}
+
+impl Standing {
+    /// Whether it may be elected and join ISRs.
+    pub(super) fn is_active(self) -> bool {
+        self.unfenced && !self.stopping
+    }
+}
+
+/// The standing of every broker.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Standings(BTreeMap<NodeId, Standing>);
+
+impl Standings {
+    pub(super) fn of(state: &State) -> Self {
+        let standing = |broker: &super::model::Broker| Standing {
+            unfenced: !broker.fenced,
+            stopping: broker.in_controlled_shutdown,
+            draining: state.is_draining(broker.id),
+        };
+        Self(state.brokers().map(|broker| (broker.id, standing(broker))).collect())
+    }
+
+    pub(super) fn get(&self, id: NodeId) -> Standing {
+        self.0.get(&id).copied().unwrap_or_default()
+    }
+
+    pub(super) fn is_active(&self, id: NodeId) -> bool {
+        self.get(id).is_active()
+    }
+
+    /// The one to lead among these: the first that is active, those last that are being drained.
+    fn best(&self, candidates: impl Iterator<Item = NodeId>) -> Option<NodeId> {
+        let active = candidates.filter(|id| self.is_active(*id));
+        // The first of several least ones.
+        active.min_by_key(|id| self.get(*id).draining)
+    }
+}
 
 /// A new partition: every active replica is in sync (there is nothing to lack), the first of them
 /// leads. `None` when no replica is active.
-pub(super) fn new_partition(
-    replicas: Vec<NodeId>,
-    is_active: impl Fn(NodeId) -> bool,
-) -> Option<Partition> {
-    let isr: Vec<NodeId> = replicas.iter().copied().filter(|id| is_active(*id)).collect();
-    let leader = *isr.first()?;
+pub(super) fn new_partition(replicas: Vec<NodeId>, standings: &Standings) -> Option<Partition> {
+    let isr: Vec<NodeId> = replicas.iter().copied().filter(|id| standings.is_active(*id)).collect();
+    let leader = standings.best(isr.iter().copied())?;
     Some(Partition {
         replicas,
         isr,
@@ -35,184 +87,181 @@ pub(super) fn new_partition(
     })
 }
 
-/// What is to happen to a partition's in-sync replicas.
+/// What decides about the partitions of one topic.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Loss {
-    /// The replica stopped, and its disk keeps what it had: it may still lead.
-    Stopped,
-    /// The replica stopped, and may have lost what it had not synced.
-    Unclean,
+pub(super) struct Election<'a> {
+    /// Who may do what.
+    pub(super) standings: &'a Standings,
+    /// `min.insync.replicas`, where it is set.
+    pub(super) insync_min: Option<i32>,
+    /// Whether anybody may lead before nobody does.
+    pub(super) unclean: bool,
 }
 
-/// Takes a replica out of the ISR because its broker was fenced or stops. With
-/// [`Loss::Unclean`] it leaves the ELR too, unless it is the only replica: then nobody could know
-/// better. Returns whether anything changed.
-pub(super) fn lose_replica(
-    partition: &mut Partition,
-    lost: NodeId,
-    loss: Loss,
-    insync_min: usize,
-    is_active: impl Fn(NodeId) -> bool,
-) -> bool {
-    let before = partition.clone();
-    let eligible = matches!(loss, Loss::Stopped) || partition.replicas == [lost];
-    let was_in_isr = partition.isr.contains(&lost);
-    partition.isr.retain(|id| *id != lost);
-    if was_in_isr && eligible && partition.isr.len() < insync_min {
-        partition.elr.push(lost);
+impl Election<'_> {
+    /// In-sync replicas that an acknowledgement needs.
+    pub(super) fn insync_min(&self, partition: &Partition) -> usize {
+        insync_min(self.insync_min, partition)
     }
-    if !eligible {
-        partition.elr.retain(|id| *id != lost);
-    }
-    settle(partition, &before, insync_min, is_active)
-}
 
-/// Elects a leader where there is none and someone may lead. Called when a broker becomes active.
-/// Returns whether anything changed.
-pub(super) fn elect(
-    partition: &mut Partition,
-    insync_min: usize,
-    is_active: impl Fn(NodeId) -> bool,
-) -> bool {
-    if partition.leader.is_some() {
-        return false;
+    /// Brings a partition in line after a change: `before` is what it was, `excluded` are replicas
+    /// that may lack what was committed, and so are not eligible. Returns whether anything changed
+    /// in all.
+    pub(super) fn settle(
+        &self,
+        partition: &mut Partition,
+        before: &Partition,
+        excluded: &[NodeId],
+    ) -> bool {
+        let replicas = &partition.replicas;
+        partition.offline.retain(|id| replicas.contains(id));
+        self.settle_isr(partition, before);
+        self.complete_reassignment(partition);
+        self.settle_elr(partition, before, excluded);
+        self.settle_leader(partition, before);
+        if partition.isr.len() >= self.insync_min(partition) {
+            // One elected from the ELR may be enough.
+            partition.elr.clear();
+        }
+        if partition.leader.is_some() {
+            partition.leader_last_known = None;
+        } else if before.leader.is_some() {
+            partition.leader_last_known = before.leader;
+        }
+        let replicas = &partition.replicas;
+        partition.leader_last_known.take_if(|last| !replicas.contains(last));
+        if partition == before {
+            return false;
+        }
+        partition.partition_epoch = partition.partition_epoch.next();
+        let forgets = before.replicas.iter().any(|id| !partition.replicas.contains(id));
+        if partition.leader != before.leader || forgets {
+            partition.leader_epoch = partition.leader_epoch.next();
+        }
+        true
     }
-    let before = partition.clone();
-    settle(partition, &before, insync_min, is_active)
-}
 
-/// Brings leader, ISR, ELR and epochs in line after a change.
-fn settle(
-    partition: &mut Partition,
-    before: &Partition,
-    insync_min: usize,
-    is_active: impl Fn(NodeId) -> bool,
-) -> bool {
-    let stays = partition.leader.is_some_and(|leader| partition.isr.contains(&leader));
-    if !stays {
-        let by_preference = |from: &[NodeId]| {
-            partition.replicas.iter().copied().find(|id| from.contains(id) && is_active(*id))
-        };
-        partition.leader = by_preference(&partition.isr);
-        // Only an empty ISR lets the ELR lead: those in sync hold more.
-        if partition.leader.is_none()
-            && partition.isr.is_empty()
-            && let Some(leader) = by_preference(&partition.elr)
-        {
-            partition.leader = Some(leader);
-            partition.isr.push(leader);
+    /// Whoever is fenced or without storage leaves. So does who is about to stop, unless it leads
+    /// and nobody else could: then it leads to its end.
+    fn settle_isr(&self, partition: &mut Partition, before: &Partition) {
+        let offline = &partition.offline;
+        let isr = in_order_of(&partition.replicas, &partition.isr);
+        let usable = |id: &NodeId| !offline.contains(id) && self.standings.get(*id).unfenced;
+        let others = isr.iter().any(|id| usable(id) && self.standings.is_active(*id));
+        partition.isr = isr
+            .into_iter()
+            .filter(|id| usable(id))
+            .filter(|id| self.standings.is_active(*id) || (!others && before.leader == Some(*id)))
+            .collect();
+    }
+
+    /// A reassignment is over once all that it adds is in sync, and what it removes is not needed:
+    /// the rest has enough in-sync replicas, and no fewer than now unless the target asks for
+    /// fewer.
+    fn complete_reassignment(&self, partition: &mut Partition) {
+        if !partition.is_reassigning() {
+            return;
+        }
+        let target = partition.target();
+        let kept = in_order_of(&target, &partition.isr);
+        let enough = insync_min_of(self.insync_min, target.len());
+        let enough = enough.max(partition.isr.len().min(target.len()));
+        if kept.len() >= enough && partition.adding.iter().all(|id| kept.contains(id)) {
+            partition.offline.retain(|id| target.contains(id));
+            partition.replicas = target;
+            partition.isr = kept;
+            partition.adding.clear();
+            partition.removing.clear();
         }
     }
-    if partition.isr.len() >= insync_min {
-        // Enough replicas hold everything: those that fell behind are no longer needed.
-        partition.elr.clear();
+
+    fn settle_elr(&self, partition: &mut Partition, before: &Partition, excluded: &[NodeId]) {
+        if partition.isr.len() >= self.insync_min(partition) {
+            // Enough replicas hold everything: those that fell behind are no longer needed.
+            partition.elr.clear();
+            return;
+        }
+        // Of the only replica there is, nobody could know better.
+        let only = matches!(partition.replicas[..], [_]);
+        let eligible = |id: &NodeId| {
+            (before.isr.contains(id) || before.elr.contains(id))
+                && !partition.isr.contains(id)
+                && (only || !(excluded.contains(id) || partition.offline.contains(id)))
+        };
+        partition.elr = partition.replicas.iter().copied().filter(eligible).collect();
     }
-    partition.elr.retain(|id| !partition.isr.contains(id));
-    partition.elr = in_order_of(&partition.replicas, &partition.elr);
-    partition.isr = in_order_of(&partition.replicas, &partition.isr);
-    if partition == before {
-        return false;
+
+    fn settle_leader(&self, partition: &mut Partition, before: &Partition) {
+        let best = self.standings.best(partition.isr.iter().copied());
+        let stays = partition.leader.filter(|leader| {
+            let standing = self.standings.get(*leader);
+            let better = best.is_some_and(|best| !self.standings.get(best).draining);
+            partition.isr.contains(leader) && !(standing.draining && better)
+        });
+        partition.leader = stays.or(best);
+        if partition.leader.is_some() || !partition.isr.is_empty() {
+            return;
+        }
+        let online = |id: &NodeId| !partition.offline.contains(id);
+        // Only an empty ISR lets the ELR lead: those in sync hold more.
+        let eligible = self.standings.best(partition.elr.iter().copied().filter(online));
+        // Nobody is known to hold everything: next best is who led last. Not while the ELR has
+        // members that may come back.
+        let last = || {
+            let last = before.leader.or(partition.leader_last_known);
+            let last = last.filter(|id| partition.elr.is_empty() && online(id));
+            last.filter(|id| partition.replicas.contains(id) && self.standings.is_active(*id))
+        };
+        let anybody = || {
+            let online = partition.replicas.iter().copied().filter(online);
+            self.standings.best(online).filter(|_| self.unclean)
+        };
+        if let Some(leader) = eligible {
+            partition.elr.retain(|id| *id != leader);
+            partition.lead_alone(leader);
+        } else if let Some(leader) = last().or_else(anybody) {
+            partition.lead_uncleanly(leader);
+        }
     }
-    partition.partition_epoch = partition.partition_epoch.next();
-    if partition.leader != before.leader {
-        partition.leader_epoch = partition.leader_epoch.next();
-    }
-    true
 }
 
-fn in_order_of(replicas: &[NodeId], members: &[NodeId]) -> Vec<NodeId> {
+impl Partition {
+    fn lead_alone(&mut self, leader: NodeId) {
+        self.leader = Some(leader);
+        self.isr = vec![leader];
+    }
+
+    /// This one leads, whatever it lacks: what the others have beyond it is given up.
+    pub(super) fn lead_uncleanly(&mut self, leader: NodeId) {
+        self.lead_alone(leader);
+        self.elr.clear();
+        self.recovery = LeaderRecoveryState::Recovering;
+    }
+}
+
+pub(super) fn in_order_of(replicas: &[NodeId], members: &[NodeId]) -> Vec<NodeId> {
     replicas.iter().copied().filter(|id| members.contains(id)).collect()
 }
 
 /// The in-sync replicas that an acknowledgement needs: `min.insync.replicas`, but never more than
-/// there are replicas (KIP-966).
-pub(super) fn insync_min(configured: i32, replicas: usize) -> usize {
-    usize::try_from(configured).unwrap_or(1).clamp(1, replicas.max(1))
+/// there are replicas (KIP-966). Where it is not set, 2 of 3 and more replicas, else 1. A
+/// reassignment counts with the smaller of what was and what will be: replicas that are only being
+/// added can't be asked to be in sync yet.
+pub(super) fn insync_min(configured: Option<i32>, partition: &Partition) -> usize {
+    let all = partition.replicas.len();
+    let replicas = all.saturating_sub(partition.adding.len().max(partition.removing.len()));
+    insync_min_of(configured, replicas)
+}
+
+/// The same for a partition with this many replicas.
+pub(super) fn insync_min_of(configured: Option<i32>, replicas: usize) -> usize {
+    let asked = match configured {
+        Some(configured) => usize::try_from(configured).unwrap_or(1),
+        None if replicas >= 3 => 2,
+        None => 1,
+    };
+    asked.clamp(1, replicas.max(1))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn nodes(ids: &[i32]) -> Vec<NodeId> {
-        ids.iter().copied().map(NodeId).collect()
-    }
-
-    fn partition(replicas: &[i32]) -> Partition {
-        new_partition(nodes(replicas), |_| true).expect("all are active")
-    }
-
-    /// `replicas / isr / elr / leader @ leader epoch . partition epoch`
-    fn show(partition: &Partition) -> String {
-        let list =
-            |ids: &[NodeId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        format!(
-            "{} / {} / {} / {} @ {}.{}",
-            list(&partition.replicas),
-            list(&partition.isr),
-            list(&partition.elr),
-            partition.leader.map_or("-".to_owned(), |id| id.to_string()),
-            partition.leader_epoch,
-            partition.partition_epoch
-        )
-    }
-
-    #[test]
-    fn a_new_partition_is_led_by_its_first_active_replica_at_epoch_zero() {
-        assert_eq!(show(&partition(&[3, 1, 2])), "3,1,2 / 3,1,2 /  / 3 @ 0.0");
-        let without_3 = new_partition(nodes(&[3, 1, 2]), |id| id != NodeId(3)).expect("two active");
-        assert_eq!(show(&without_3), "3,1,2 / 1,2 /  / 1 @ 0.0");
-        assert_eq!(new_partition(nodes(&[1]), |_| false), None);
-    }
-
-    #[test]
-    fn replicas_lost_one_by_one_go_to_the_elr_below_the_minimum_and_come_back_by_election() {
-        let mut p = partition(&[1, 2, 3]);
-        assert!(lose_replica(&mut p, NodeId(1), Loss::Stopped, 2, |id| id != NodeId(1)));
-        assert_eq!(show(&p), "1,2,3 / 2,3 /  / 2 @ 1.1");
-        assert!(lose_replica(&mut p, NodeId(3), Loss::Stopped, 2, |id| id == NodeId(2)));
-        assert_eq!(show(&p), "1,2,3 / 2 / 3 / 2 @ 1.2");
-        assert!(lose_replica(&mut p, NodeId(2), Loss::Stopped, 2, |_| false));
-        assert_eq!(show(&p), "1,2,3 /  / 2,3 / - @ 2.3");
-        // Node 1 left when the ISR was large enough: it may lack what was committed since.
-        assert!(!elect(&mut p, 2, |id| id == NodeId(1)));
-        assert!(elect(&mut p, 2, |id| id != NodeId(2)));
-        assert_eq!(show(&p), "1,2,3 / 3 / 2 / 3 @ 3.4");
-        // Once elected, nothing changes until something happens.
-        assert!(!elect(&mut p, 2, |_| true));
-    }
-
-    #[test]
-    fn losing_a_replica_that_was_not_in_sync_changes_nothing() {
-        let mut p = partition(&[1, 2, 3]);
-        lose_replica(&mut p, NodeId(3), Loss::Stopped, 1, |id| id != NodeId(3));
-        let before = p.clone();
-        assert!(!lose_replica(&mut p, NodeId(3), Loss::Stopped, 1, |id| id != NodeId(3)));
-        assert_eq!(p, before);
-    }
-
-    #[test]
-    fn an_unclean_stop_takes_the_replica_out_of_the_elr_unless_it_is_the_only_one() {
-        let mut p = partition(&[1, 2]);
-        lose_replica(&mut p, NodeId(2), Loss::Stopped, 2, |id| id == NodeId(1));
-        lose_replica(&mut p, NodeId(1), Loss::Stopped, 2, |_| false);
-        assert_eq!(show(&p), "1,2 /  / 1,2 / - @ 1.2");
-        assert!(lose_replica(&mut p, NodeId(2), Loss::Unclean, 2, |id| id == NodeId(2)));
-        assert_eq!(show(&p), "1,2 /  / 1 / - @ 1.3");
-        assert!(!elect(&mut p, 2, |id| id == NodeId(2)));
-
-        let mut single = partition(&[7]);
-        lose_replica(&mut single, NodeId(7), Loss::Unclean, 1, |_| false);
-        assert_eq!(show(&single), "7 /  / 7 / - @ 1.1");
-        assert!(elect(&mut single, 1, |_| true));
-        assert_eq!(show(&single), "7 / 7 /  / 7 @ 2.2");
-    }
-
-    #[test]
-    fn the_minimum_never_asks_for_more_replicas_than_there_are() {
-        assert_eq!(insync_min(2, 1), 1);
-        assert_eq!(insync_min(2, 3), 2);
-        assert_eq!(insync_min(-5, 3), 1);
-        assert_eq!(insync_min(1, 0), 1);
-    }
-}
+mod tests;

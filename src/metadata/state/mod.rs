@@ -29,6 +29,7 @@ mod producer_ids;
 mod reassignments;
 pub mod record;
 mod response;
+mod sweep;
 mod topics;
 
 pub use command::{

@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub type ConfigMap = BTreeMap<String, String>;
 
 /// Everything that the metadata group has agreed on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct State {
     /// Every node that was ever admitted, removed ones included.
     pub(super) nodes: RedBlackTreeMapSync<NodeId, Arc<Node>>,
@@ -54,7 +54,7 @@ impl Default for State {
 }
 
 /// A registered broker.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Broker {
     /// Its node id.
     pub id: NodeId,
@@ -95,7 +95,7 @@ impl Broker {
 }
 
 /// A topic with its partitions. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Topic {
     /// Its name.
     pub name: TopicName,
@@ -124,16 +124,17 @@ impl Topic {
         (0..).zip(self.partitions.iter()).map(|(i, partition)| (PartitionIndex(i), &**partition))
     }
 
-    /// Replicas of partition 0: what tools show as the topic's replication factor.
+    /// Replicas of partition 0, without those that a reassignment removes: what tools show as the
+    /// topic's replication factor.
     #[must_use]
     pub fn replication_factor(&self) -> i16 {
-        let count = self.partitions.first().map_or(0, |first| first.replicas.len());
+        let count = self.partitions.first().map_or(0, |first| first.target().len());
         i16::try_from(count).unwrap_or(i16::MAX)
     }
 }
 
 /// Who holds and who leads one partition.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Partition {
     /// All replicas; the first is the preferred leader.
     pub replicas: Vec<NodeId>,
@@ -152,10 +153,12 @@ pub struct Partition {
     pub adding: Vec<NodeId>,
     /// Replicas that a reassignment is removing.
     pub removing: Vec<NodeId>,
-    /// Replicas whose storage failed: out of ISR and ELR until their broker registers anew.
+    /// Replicas whose storage failed: they lead nothing and are out of ISR and ELR until their
+    /// broker registers anew. The only replica of a partition stays in the ELR: it comes back as
+    /// what there is.
     pub offline: Vec<NodeId>,
-    /// Who led last, where neither ISR nor ELR has anybody (the last known leader of KIP-966): it
-    /// holds more than any other.
+    /// Who led last, while nobody leads (the last known leader of KIP-966): the next best once the
+    /// ELR has nobody either.
     pub leader_last_known: Option<NodeId>,
     /// Whether the leader may lack committed records (KIP-704).
     pub recovery: LeaderRecoveryState,
@@ -222,8 +225,19 @@ impl State {
     /// setting of its own (KIP-966).
     #[must_use]
     pub fn insync_replicas_min(&self, topic: &TopicName, partition: &Partition) -> usize {
-        let config = super::brokers::topic_config(self, topic);
-        super::election::insync_min(config.insync_replicas_min, partition.replicas.len())
+        let config = super::sweep::shared_config(self, topic);
+        super::election::insync_min(config.insync_replicas_min, partition)
+    }
+
+    /// The next id for a node that wants none in particular: one more than the highest ever given
+    /// out.
+    #[must_use]
+    pub fn node_id_next(&self) -> NodeId {
+        let last = self.nodes.last().map_or(0, |(id, _)| id.0);
+        let free = |id: &NodeId| !self.nodes.contains_key(id);
+        // Beyond the largest number the first gap is as good; the bound on nodes leaves some.
+        let next = last.checked_add(1).map(NodeId);
+        next.or_else(|| (1..=i32::MAX).map(NodeId).find(free)).unwrap_or(NodeId::NONE)
     }
 
     /// Replicas of a topic whose creator named no number, where nothing else is set: one per
@@ -244,6 +258,12 @@ impl State {
     /// The brokers, by id, fenced ones included.
     pub fn brokers(&self) -> impl Iterator<Item = &Arc<Broker>> {
         self.brokers.values()
+    }
+
+    /// How many brokers are registered.
+    #[must_use]
+    pub fn broker_count(&self) -> usize {
+        self.brokers.size()
     }
 
     /// One broker.

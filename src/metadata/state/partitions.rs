@@ -2,7 +2,7 @@
 
 use super::command::{CreatePartitions, MorePartitions};
 use super::delta::Delta;
-use super::election;
+use super::election::{self, Standings};
 use super::model::{Partition, State, Topic};
 use super::placement::{self, Candidate};
 use super::response::{Refusal, RefusalKind, TopicResult};
@@ -92,7 +92,7 @@ fn added_partitions(
     }
     let additional = count - current;
     check_bounds(state, additional)?;
-    let factor = topic.partitions.first().map_or(1, |first| first.replicas.len());
+    let factor = topic.partitions.first().map_or(1, |first| first.target().len());
     match &more.assignments {
         Some(assignments) => assigned(state, assignments, additional, current, factor),
         None => placed(state, topic.id, current, additional, factor),
@@ -107,11 +107,12 @@ pub(super) fn placed(
     count: usize,
     factor: usize,
 ) -> Result<Vec<Partition>, Refusal> {
-    let candidates: Vec<Candidate> = state.brokers().map(|broker| Candidate::of(broker)).collect();
+    let candidates = Candidate::all(state);
+    let standings = Standings::of(state);
     placement::place(&candidates, seed(id), first, count, factor)?
         .into_iter()
         .map(|replicas| {
-            election::new_partition(replicas, |id| state.is_active(id)).ok_or_else(|| {
+            election::new_partition(replicas, &standings).ok_or_else(|| {
                 Refusal::new(
                     RefusalKind::InvalidReplicationFactor,
                     "no broker is active to hold the partition",
@@ -135,11 +136,12 @@ fn assigned(
             assignments.len()
         )));
     }
+    let standings = Standings::of(state);
     (first..)
         .zip(assignments)
         .map(|(index, replicas)| {
             check_assignment(state, replicas, Some(factor))?;
-            election::new_partition(replicas.clone(), |id| state.is_active(id)).ok_or_else(|| {
+            election::new_partition(replicas.clone(), &standings).ok_or_else(|| {
                 refuse(format!(
                     "no broker among the replicas given for partition {index} is active"
                 ))

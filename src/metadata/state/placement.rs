@@ -8,10 +8,11 @@
 //!
 //! Pure: the same brokers, counts and seed give the same placement on every node.
 
-use super::model::Broker;
+use super::model::{Broker, State};
 use super::response::{Refusal, RefusalKind};
 use crate::types::NodeId;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A broker as placement sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,11 +20,18 @@ pub(super) struct Candidate {
     pub(super) id: NodeId,
     pub(super) rack: Option<String>,
     pub(super) active: bool,
+    pub(super) draining: bool,
 }
 
 impl Candidate {
-    pub(super) fn of(broker: &Broker) -> Self {
-        Self { id: broker.id, rack: broker.rack.clone(), active: broker.is_active() }
+    pub(super) fn all(state: &State) -> Vec<Self> {
+        let of = |broker: &Arc<Broker>| Self {
+            id: broker.id,
+            rack: broker.rack.clone(),
+            active: broker.is_active(),
+            draining: state.is_draining(broker.id),
+        };
+        state.brokers().map(of).collect()
     }
 }
 
@@ -48,9 +56,18 @@ pub(super) fn place(
     if replication_factor > candidates.len() {
         return Err(refuse(format!("the cluster has {} brokers", candidates.len())));
     }
-    // Fenced brokers are a last resort: they can hold nothing now.
-    let active = interleave(candidates.iter().filter(|candidate| candidate.active));
-    let fenced = interleave(candidates.iter().filter(|candidate| !candidate.active));
+    // Those that are being drained shall not lead, and come after the others. Fenced ones are a
+    // last resort: they can hold nothing now.
+    let ring = |active: bool, draining: bool| {
+        let of = |c: &&Candidate| c.active == active && c.draining == draining;
+        interleave(candidates.iter().filter(of))
+    };
+    let mut active = ring(true, false);
+    let mut draining = ring(true, true);
+    if active.is_empty() {
+        std::mem::swap(&mut active, &mut draining);
+    }
+    let fenced = [ring(false, false), ring(false, true)].concat();
     let offset = usize::try_from(seed % (active.len() as u64)).unwrap_or(0);
     Ok((first..first + count)
         .map(|partition| {
@@ -59,8 +76,10 @@ pub(super) fn place(
             // always fail over to the same broker.
             let shift = start / active.len();
             let mut chosen = spread(rotation(&active, start, shift), replication_factor);
-            let missing = replication_factor - chosen.len();
-            chosen.extend(spread(rotation(&fenced, start, shift), missing));
+            for ring in [&draining, &fenced] {
+                let missing = replication_factor - chosen.len();
+                chosen.extend(spread(rotation(ring, start, shift), missing));
+            }
             chosen
         })
         .collect())
@@ -108,7 +127,9 @@ mod tests {
     use super::*;
 
     fn brokers(count: i32) -> Vec<Candidate> {
-        (0..count).map(|id| Candidate { id: NodeId(id), rack: None, active: true }).collect()
+        (0..count)
+            .map(|id| Candidate { id: NodeId(id), rack: None, active: true, draining: false })
+            .collect()
     }
 
     fn count_by_broker(ids: impl Iterator<Item = NodeId>) -> Vec<usize> {

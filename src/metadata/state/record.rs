@@ -6,6 +6,7 @@
 //! 'c' 0 name | 1 node id u32 | 2     configs of a topic, of a broker, of all brokers
 //! 'f' name                           level of a feature
 //! 'i'                                next producer id
+//! 'n' node id u32                    node: its directory, whether it was removed
 //! 'p' topic id 16, partition u32     partition
 //! 't' topic id 16                    name, creation time, number of partitions
 //! ```
@@ -19,7 +20,7 @@
 use super::codec::{self, CodecError};
 use super::configs::ConfigResource;
 use super::delta::{Delta, TopicChange};
-use super::model::{Broker, ConfigMap, Partition, State, Topic};
+use super::model::{Broker, ConfigMap, Node, Partition, State, Topic};
 use super::topics;
 use crate::types::{NodeId, PartitionIndex, ProducerId, TimestampMs, TopicId, TopicName};
 use rpds::VectorSync;
@@ -86,6 +87,10 @@ fn producer_ids_key() -> Vec<u8> {
     b"i".to_vec()
 }
 
+fn node_key(id: NodeId) -> Vec<u8> {
+    [&b"n"[..], &id.0.to_be_bytes()].concat()
+}
+
 fn partition_key(topic: TopicId, index: PartitionIndex) -> Vec<u8> {
     [&b"p"[..], &topic.0, &index.0.to_be_bytes()].concat()
 }
@@ -106,6 +111,9 @@ pub fn visit(state: &State, mut each: impl FnMut(Vec<u8>, Vec<u8>)) {
         each(feature_key(name), codec::encode(VERSION, &level));
     }
     each(producer_ids_key(), codec::encode(VERSION, &state.producer_id_next));
+    for node in state.nodes() {
+        each(node_key(node.id), codec::encode(VERSION, &**node));
+    }
     for topic in state.topics() {
         each(topic_key(topic.id), codec::encode(VERSION, &TopicRecord::of(topic)));
         for (index, partition) in topic.partitions() {
@@ -156,6 +164,10 @@ pub fn changes(before: &State, after: &State, delta: &Delta) -> Vec<RecordChange
     if delta.producer_ids {
         let of = |state: &State| value(Some(&state.producer_id_next));
         push(producer_ids_key(), of(before), of(after));
+    }
+    for id in &delta.nodes {
+        let of = |state: &State| value(state.node(*id).map(|node| &**node));
+        push(node_key(*id), of(before), of(after));
     }
     for (id, change) in &delta.topics {
         let (old, new) = (before.topic_by_id(*id), after.topic_by_id(*id));
@@ -233,6 +245,19 @@ impl Loader {
             b'i' if rest.is_empty() => {
                 let next: ProducerId = codec::decode(VERSION, value).map_err(wrong)?;
                 self.state.producer_id_next = next;
+            }
+            b'n' => {
+                let id = NodeId(i32::from_be_bytes(rest.try_into().map_err(|_| unknown())?));
+                let node: Node = codec::decode(VERSION, value).map_err(wrong)?;
+                if node.id != id {
+                    return Err(RecordError::Mismatch(format!("node {} is under {id}", node.id)));
+                }
+                if let Some(other) = self.state.directories.get(&node.directory) {
+                    let message = format!("nodes {id} and {other} have the same directory");
+                    return Err(RecordError::Mismatch(message));
+                }
+                self.state.directories.insert_mut(node.directory, id);
+                self.state.nodes.insert_mut(id, Arc::new(node));
             }
             b'p' => {
                 let (id, index) = rest.split_first_chunk::<16>().ok_or_else(unknown)?;

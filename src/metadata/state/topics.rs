@@ -3,7 +3,7 @@
 use super::command::{ConfigChange, CreateTopics, DeleteTopics, NewTopic, TopicSelector};
 use super::configs::{self, ConfigResource};
 use super::delta::Delta;
-use super::election;
+use super::election::{self, Standings};
 use super::model::{ConfigMap, Partition, State, Topic};
 use super::partitions::{self, check_assignment};
 use super::response::{CreatedTopic, DeletedTopic, Refusal, RefusalKind, TopicResult};
@@ -26,9 +26,10 @@ pub(super) fn create(
     for topic in &command.topics {
         *seen.entry(topic.name.clone()).or_default() += 1;
     }
+    let factor = command.replication_factor_default;
     let defaults = Defaults {
         partitions: command.partitions_default,
-        replication_factor: command.replication_factor_default,
+        replication_factor: if factor > 0 { factor } else { state.replication_factor_derived() },
         now: command.now,
     };
     let mut results = Vec::with_capacity(command.topics.len());
@@ -196,12 +197,13 @@ fn assigned_partitions(state: &State, new: &NewTopic) -> Result<Vec<Partition>, 
         return invalid("number of partitions");
     }
     let refuse = |message: String| Refusal::new(RefusalKind::InvalidReplicaAssignment, message);
+    let standings = Standings::of(state);
     let mut by_index: BTreeMap<PartitionIndex, Partition> = BTreeMap::new();
     let mut factor = None;
     for (index, replicas) in &new.assignments {
         check_assignment(state, replicas, factor)?;
         factor = Some(replicas.len());
-        let partition = election::new_partition(replicas.clone(), |id| state.is_active(id));
+        let partition = election::new_partition(replicas.clone(), &standings);
         let partition = partition.ok_or_else(|| {
             refuse(format!("no broker among the replicas given for partition {index} is active"))
         })?;

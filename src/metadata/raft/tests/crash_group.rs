@@ -1,7 +1,7 @@
 //! Power cuts under a whole group of one: what was answered is there after the next start, and the
 //! state is the one that a model of the commands gives, whatever became of the state store.
 
-use super::super::super::state::tests::registration;
+use super::super::super::state::tests::{admission, registration};
 use super::super::super::state::{ChangeFencing, Delta, FencingChange, State, apply};
 use super::super::super::{Command, Response};
 use super::group::{Node, copy_dir, replace_dir, topic};
@@ -27,6 +27,7 @@ fn topics(state: &State) -> Vec<String> {
 fn model(steps: u64) -> Vec<String> {
     let mut state = State::default();
     let mut run = |index, command| apply(&mut state, index, command, &mut Delta::default());
+    run(0, Command::AdmitNode(admission(1)));
     run(1, Command::RegisterBroker(registration(1, 1, true)));
     let broker_epoch = BrokerEpoch(1);
     let change = FencingChange {
@@ -44,6 +45,7 @@ fn model(steps: u64) -> Vec<String> {
 
 /// Registers the one broker if it isn't there, and unfences it.
 async fn prepare(handle: &super::super::super::Handle) -> Result<(), super::super::super::Error> {
+    handle.propose(Command::AdmitNode(admission(1))).await?;
     let response = handle.propose(Command::RegisterBroker(registration(1, 1, true))).await?;
     let Response::RegisterBroker(Ok(broker_epoch)) = response else { panic!("{response:?}") };
     let change = FencingChange {

@@ -1,6 +1,6 @@
 //! A group of one, from start to start.
 
-use super::super::super::state::tests::{Script, create_topics, registration};
+use super::super::super::state::tests::{Script, admission, create_topics, registration};
 use super::super::super::{Command, Error, Handle, Response, start};
 use super::*;
 use crate::env::disk_memory::MemoryDisk;
@@ -39,6 +39,7 @@ pub(super) fn topic(number: u64) -> Command {
 }
 
 pub(super) async fn register(handle: &Handle) {
+    handle.propose(Command::AdmitNode(admission(1))).await.expect("proposed");
     let response = handle.propose(Command::RegisterBroker(registration(1, 1, true))).await;
     let Response::RegisterBroker(Ok(broker_epoch)) = response.expect("proposed") else {
         panic!("refused")

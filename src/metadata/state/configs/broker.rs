@@ -7,7 +7,7 @@
 use super::definition::{ConfigDef, ConfigKind, Dynamic, Valid};
 use super::topic::{CLEANUP_POLICIES, COMPRESSION_TYPES};
 use ConfigKind::{Boolean, Double, Int, List, Long, Short, String as Text};
-use Dynamic::{ClusterWide, ReadOnly};
+use Dynamic::{ClusterWide, PerBroker, ReadOnly};
 
 const fn define(
     name: &'static str,
@@ -52,7 +52,7 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
     define("controlled.shutdown.enable", Boolean, Some("true"), Valid::Any, ReadOnly,
         "Whether a stopping node hands its partitions over first."),
     define("default.replication.factor", Int, Some("1"), FROM_1, ReadOnly,
-        "Replicas of topics that do not say how many they want."),
+        "Replicas of topics that do not say how many they want; where it is not set, one per broker, up to 3."),
     define("delete.topic.enable", Boolean, Some("true"), Valid::Any, ReadOnly,
         "Whether topics can be deleted."),
     define("fetch.max.bytes", Int, Some("57671680"), Valid::AtLeast(1024), ReadOnly,
@@ -148,7 +148,7 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
     define("message.max.bytes", Int, Some("1048588"), FROM_0, ClusterWide,
         "Default of the topic config max.message.bytes."),
     define("min.insync.replicas", Int, Some("1"), FROM_1, ClusterWide,
-        "Default of the topic config of this name."),
+        "Default of the topic config of this name; the same for all brokers."),
     define("node.id", Int, None, Valid::Any, ReadOnly,
         "This node's id."),
     define("num.io.threads", Int, Some("8"), FROM_1, ReadOnly,
@@ -173,6 +173,8 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         "Every node is both."),
     define("producer.id.expiration.ms", Int, Some("86400000"), FROM_1, ClusterWide,
         "Milliseconds after which a silent producer's state is forgotten."),
+    define(super::DRAIN, Boolean, Some("false"), Valid::Any, PerBroker,
+        "Whether this broker is being drained: it leads nothing that another in-sync replica can lead."),
     define("queued.max.requests", Int, Some("500"), FROM_1, ReadOnly,
         "Requests that may wait."),
     define("replica.fetch.max.bytes", Int, Some("1048576"), FROM_0, ReadOnly,

@@ -6,7 +6,8 @@ use super::super::model::{ConfigMap, State};
 use super::super::response::{Refusal, RefusalKind};
 use super::definition::{ConfigDef, ConfigKind, Dynamic};
 use super::effective::{broker_definition, topic_definition};
-use super::{ConfigResource, value};
+use super::shared::SHARED;
+use super::{ConfigResource, effects, value};
 use crate::limits::CONFIG_VALUE_BYTES_MAX;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub(in super::super) fn alter(
             twice.insert(&alteration.resource);
         }
     }
+    let before = state.clone();
     let mut results = Vec::with_capacity(command.resources.len());
     for alteration in &command.resources {
         let resource = &alteration.resource;
@@ -41,6 +43,7 @@ pub(in super::super) fn alter(
             }
         }));
     }
+    effects::carry_out(&before, state, &command.resources, delta);
     results
 }
 
@@ -204,6 +207,12 @@ fn check_value(resource: &ConfigResource, name: &str, text: &str) -> Result<(), 
         }
         (ConfigResource::BrokerDefault, Dynamic::PerBroker) => {
             return refuse(format!("{name} is set for each broker, not for all at once"));
+        }
+        (ConfigResource::Broker(_), _) if SHARED.contains(&name) => {
+            return refuse(format!(
+                "{name} must be the same on every broker: set it for a topic, or for all brokers \
+                 at once"
+            ));
         }
         _ => {}
     }

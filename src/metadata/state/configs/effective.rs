@@ -1,8 +1,10 @@
 //! The value that counts, and where it comes from.
 
+use super::super::election::insync_min_of;
 use super::super::model::ConfigMap;
 use super::broker::BROKER_CONFIGS;
 use super::definition::{ConfigDef, ConfigKind, Dynamic};
+use super::shared::{MIN_ISR, SHARED};
 use super::topic::TOPIC_CONFIGS;
 use std::collections::BTreeMap;
 
@@ -69,6 +71,11 @@ pub struct ConfigLayers<'a> {
     pub broker_default: Option<&'a ConfigMap>,
     /// The settings of the process.
     pub statics: &'a StaticConfigs,
+    /// Replicas of the topic's partitions (of no topic: of new ones), which
+    /// `min.insync.replicas` follows where it is not set.
+    pub replicas: usize,
+    /// Registered brokers, which `default.replication.factor` follows where it is not set.
+    pub brokers: usize,
 }
 
 /// The definition of a topic config.
@@ -105,7 +112,7 @@ impl<'a> ConfigLayers<'a> {
                 // Values of a more general layer count only where the more special ones are
                 // silent about every synonym; within a layer the first synonym wins.
                 let behind = definition.synonyms.iter();
-                for (map, source) in self.broker_layers() {
+                for (map, source) in self.broker_layers(definition.name) {
                     synonyms.extend(behind.clone().filter_map(|synonym| {
                         let name = broker_definition(synonym.name)?.name;
                         let value = Some(map?.get(name)?.clone());
@@ -114,7 +121,7 @@ impl<'a> ConfigLayers<'a> {
                 }
                 synonyms.extend(behind.filter_map(|synonym| {
                     let broker = broker_definition(synonym.name)?;
-                    let value = Some(broker.default?.to_owned());
+                    let value = Some(self.default_of(broker, self.replicas)?);
                     Some(ConfigSynonymValue {
                         name: broker.name,
                         value,
@@ -134,16 +141,17 @@ impl<'a> ConfigLayers<'a> {
             .iter()
             .map(|definition| {
                 let mut synonyms: Vec<ConfigSynonymValue> = self
-                    .broker_layers()
+                    .broker_layers(definition.name)
                     .into_iter()
                     .filter_map(|(map, source)| {
                         let value = Some(map?.get(definition.name)?.clone());
                         Some(ConfigSynonymValue { name: definition.name, value, source })
                     })
                     .collect();
-                synonyms.extend(definition.default.map(|default| ConfigSynonymValue {
+                let default = self.default_of(definition, self.brokers);
+                synonyms.extend(default.map(|default| ConfigSynonymValue {
                     name: definition.name,
-                    value: Some(default.to_owned()),
+                    value: Some(default),
                     source: ConfigSource::Default,
                 }));
                 let (value, source) = self.broker_value_and_source(definition);
@@ -181,19 +189,31 @@ impl<'a> ConfigLayers<'a> {
         value.unwrap_or_default()
     }
 
-    fn broker_layers(&self) -> [(Option<&'a ConfigMap>, ConfigSource); 3] {
+    /// The layers of broker configs that count for a config of this name: what all nodes must
+    /// agree on is not taken from one of them.
+    fn broker_layers(&self, name: &str) -> [(Option<&'a ConfigMap>, ConfigSource); 3] {
+        let own = !SHARED.contains(&name);
         [
-            (self.broker, ConfigSource::Broker),
+            (self.broker.filter(|_| own), ConfigSource::Broker),
             (self.broker_default, ConfigSource::BrokerDefault),
-            (Some(&self.statics.0), ConfigSource::StaticBroker),
+            (Some(&self.statics.0).filter(|_| own), ConfigSource::StaticBroker),
         ]
+    }
+
+    /// The value of a config that is set nowhere. Two follow the size of the cluster.
+    fn default_of(&self, definition: &ConfigDef, replicas: usize) -> Option<String> {
+        match definition.name {
+            MIN_ISR => Some(insync_min_of(None, replicas).to_string()),
+            "default.replication.factor" => Some(self.brokers.clamp(1, 3).to_string()),
+            _ => definition.default.map(str::to_owned),
+        }
     }
 
     fn topic_value_and_source(&self, definition: &ConfigDef) -> (Option<String>, ConfigSource) {
         if let Some(value) = self.topic.and_then(|map| map.get(definition.name)) {
             return (Some(value.clone()), ConfigSource::Topic);
         }
-        for (map, source) in self.broker_layers() {
+        for (map, source) in self.broker_layers(definition.name) {
             for synonym in definition.synonyms {
                 let Some(value) = map.and_then(|map| map.get(synonym.name)) else { continue };
                 if synonym.scale == 1 {
@@ -207,16 +227,16 @@ impl<'a> ConfigLayers<'a> {
                 }
             }
         }
-        (definition.default.map(str::to_owned), ConfigSource::Default)
+        (self.default_of(definition, self.replicas), ConfigSource::Default)
     }
 
     fn broker_value_and_source(&self, definition: &ConfigDef) -> (Option<String>, ConfigSource) {
-        for (map, source) in self.broker_layers() {
+        for (map, source) in self.broker_layers(definition.name) {
             if let Some(value) = map.and_then(|map| map.get(definition.name)) {
                 return (Some(value.clone()), source);
             }
         }
-        (definition.default.map(str::to_owned), ConfigSource::Default)
+        (self.default_of(definition, self.brokers), ConfigSource::Default)
     }
 }
 

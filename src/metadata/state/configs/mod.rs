@@ -4,6 +4,8 @@ mod broker;
 mod change;
 mod definition;
 mod effective;
+mod effects;
+mod shared;
 mod topic;
 mod value;
 
@@ -12,13 +14,12 @@ pub(super) use change::{alter, changed};
 pub use broker::BROKER_CONFIGS;
 pub use definition::{ConfigDef, ConfigKind, Dynamic, Synonym, Valid};
 pub use effective::{ConfigEntry, ConfigLayers, ConfigSource, ConfigSynonymValue, StaticConfigs};
+pub use shared::SharedConfig;
 pub use topic::{TOPIC_CONFIGS, TopicConfig};
 
-use super::model::ConfigMap;
 use crate::types::{NodeId, TopicName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::sync::LazyLock;
 
 /// The broker config that moves leadership away from a broker.
 pub const DRAIN: &str = "purlin.drain";
@@ -42,22 +43,4 @@ impl fmt::Display for ConfigResource {
             Self::BrokerDefault => f.write_str("the brokers' defaults"),
         }
     }
-}
-
-/// The values that count for a topic, as far as the whole group agrees on them: no node's own
-/// configs or settings, which differ between nodes.
-pub(super) fn shared_topic_config(
-    topic: Option<&ConfigMap>,
-    broker_default: Option<&ConfigMap>,
-) -> TopicConfig {
-    static NONE: StaticConfigs = StaticConfigs(ConfigMap::new());
-    static DEFAULT: LazyLock<TopicConfig> = LazyLock::new(|| {
-        let layers =
-            ConfigLayers { topic: None, broker: None, broker_default: None, statics: &NONE };
-        TopicConfig::effective(&layers)
-    });
-    if topic.is_none() && broker_default.is_none() {
-        return DEFAULT.clone();
-    }
-    TopicConfig::effective(&ConfigLayers { topic, broker: None, broker_default, statics: &NONE })
 }

@@ -2,6 +2,7 @@
 
 use super::definition::{ConfigDef, ConfigKind, Dynamic, Synonym, Valid};
 use super::effective::ConfigLayers;
+use super::shared::SharedConfig;
 
 /// A broker config in the same unit.
 const fn same(name: &'static str) -> Synonym {
@@ -224,7 +225,7 @@ pub static TOPIC_CONFIGS: &[ConfigDef] = &[
         Valid::AtLeast(1),
         &[same("min.insync.replicas")],
         "How many replicas have to be in sync for acks=all writes to be taken, and for the high \
-         watermark to move.",
+         watermark to move. Where it is not set: 2 for partitions with 3 or more replicas, else 1.",
     ),
     define(
         "preallocate",
@@ -369,8 +370,9 @@ pub struct TopicConfig {
     pub cleanable_dirty_ratio_min: f64,
     /// `min.compaction.lag.ms`
     pub compaction_lag_ms_min: i64,
-    /// `min.insync.replicas`
-    pub insync_replicas_min: i32,
+    /// `min.insync.replicas`, where it is set. What counts for a partition is
+    /// [`State::insync_replicas_min`](super::super::State::insync_replicas_min).
+    pub insync_replicas_min: Option<i32>,
     /// `preallocate`
     pub preallocate: bool,
     /// `retention.bytes`
@@ -396,6 +398,7 @@ impl TopicConfig {
     #[must_use]
     pub fn effective(layers: &ConfigLayers<'_>) -> Self {
         let read = |name: &str| layers.topic_value(name);
+        let shared = SharedConfig::of(layers.topic, layers.broker_default);
         let policies = read("cleanup.policy");
         let has_policy = |policy: &str| {
             policies.split(',').any(|entry| entry.trim().eq_ignore_ascii_case(policy))
@@ -422,7 +425,7 @@ impl TopicConfig {
                 .parse()
                 .unwrap_or(0.5),
             compaction_lag_ms_min: long("min.compaction.lag.ms"),
-            insync_replicas_min: int("min.insync.replicas"),
+            insync_replicas_min: shared.insync_replicas_min,
             preallocate: flag("preallocate"),
             retention_bytes: long("retention.bytes"),
             retention_ms: long("retention.ms"),
@@ -430,8 +433,8 @@ impl TopicConfig {
             segment_index_bytes: int("segment.index.bytes"),
             segment_jitter_ms: long("segment.jitter.ms"),
             segment_ms: long("segment.ms"),
-            unclean_leader_election: flag("unclean.leader.election.enable"),
-            write_caching: flag("write.caching"),
+            unclean_leader_election: shared.unclean_leader_election,
+            write_caching: shared.write_caching,
         }
     }
 }

@@ -129,6 +129,7 @@ fn features_move_only_to_levels_that_every_broker_understands() {
     assert_eq!(script.state.features().count(), 0);
     assert_eq!(update(&mut script, 2, false), Ok(()));
     assert!(script.delta.features);
+    script.admit(3);
     let mut old = registration(3, 1, true);
     old.features = vec![("metadata.version".to_owned(), 1)];
     let Response::RegisterBroker(result) = script.apply(Command::RegisterBroker(old)) else {

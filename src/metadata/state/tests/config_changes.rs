@@ -185,6 +185,8 @@ fn trap_9_describe_sources_and_no_fake_keys() {
         broker: Some(&broker),
         broker_default: Some(&all),
         statics: &statics,
+        replicas: 3,
+        brokers: 3,
     };
     let entries = layers.describe_topic();
     assert_eq!(entries.len(), TOPIC_CONFIGS.len(), "every config, defaults included");
@@ -223,8 +225,14 @@ fn trap_9_describe_sources_and_no_fake_keys() {
 #[test]
 fn trap_9_describe_broker_configs_that_tools_read() {
     let statics = StaticConfigs(map(&[("num.partitions", "6"), ("node.id", "1")]));
-    let layers =
-        ConfigLayers { topic: None, broker: None, broker_default: None, statics: &statics };
+    let layers = ConfigLayers {
+        topic: None,
+        broker: None,
+        broker_default: None,
+        statics: &statics,
+        replicas: 1,
+        brokers: 1,
+    };
     assert_eq!(layers.broker_number("num.partitions"), Some(6));
     assert_eq!(layers.broker_number("default.replication.factor"), Some(1));
     assert_eq!(layers.broker_flag("auto.create.topics.enable"), Some(true));

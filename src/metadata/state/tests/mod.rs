@@ -7,7 +7,9 @@ mod records;
 mod topics;
 
 use super::*;
-use crate::types::{BrokerEpoch, IncarnationId, NodeId, PartitionIndex, TimestampMs, TopicId};
+use crate::types::{
+    BrokerEpoch, DirectoryId, IncarnationId, NodeId, PartitionIndex, TimestampMs, TopicId,
+};
 
 /// A cluster's metadata, with short words for commands.
 #[derive(Debug, Default)]
@@ -37,7 +39,16 @@ impl Script {
         response
     }
 
+    /// Admits a node, where needed: not counted as a command of the script.
+    fn admit(&mut self, id: i32) {
+        if self.state.node(NodeId(id)).is_none() {
+            let command = Command::AdmitNode(admission(id));
+            apply(&mut self.state, self.index, command, &mut Delta::default());
+        }
+    }
+
     fn register(&mut self, id: i32, incarnation: u8, clean: bool) -> Result<BrokerEpoch, Refusal> {
+        self.admit(id);
         let command = Command::RegisterBroker(registration(id, incarnation, clean));
         match self.apply(command) {
             Response::RegisterBroker(result) => result,
@@ -135,6 +146,20 @@ impl Script {
     }
 }
 
+pub(crate) fn admission(id: i32) -> AdmitNode {
+    AdmitNode {
+        directory: directory(id),
+        wanted: Some(NodeId(id)),
+        rpc: format!("host-{id}:9192"),
+        now: TimestampMs(500),
+    }
+}
+
+/// The data directory of a node of these tests.
+pub(crate) fn directory(id: i32) -> DirectoryId {
+    DirectoryId([u8::try_from(id).expect("a small id"); 16])
+}
+
 pub(crate) fn registration(id: i32, incarnation: u8, clean: bool) -> RegisterBroker {
     RegisterBroker {
         node_id: NodeId(id),
@@ -147,7 +172,7 @@ pub(crate) fn registration(id: i32, incarnation: u8, clean: bool) -> RegisterBro
         }],
         rpc: format!("host-{id}:9192"),
         rack: None,
-        directories: Vec::new(),
+        directories: vec![directory(id)],
         clean_shutdown: clean,
         features: vec![("metadata.version".to_owned(), 2)],
         now: TimestampMs(1_000),

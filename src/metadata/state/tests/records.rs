@@ -134,11 +134,12 @@ fn golden_bytes_of_every_kind_of_record() {
         shown,
         [
             format!(
-                r"b\x00\x00\x00\x01 = \x02\x02{id}\x02\x01\tPLAINTEXT\x06host-1\xfb\x84#\x00\x0bhost-1:9192\x00\x00\x01\x10metadata.version\x04\x00\x00\xfb\xd0\x07"
+                r"b\x00\x00\x00\x01 = \x02\x02{id}\x02\x01\tPLAINTEXT\x06host-1\xfb\x84#\x00\x0bhost-1:9192\x00\x01{id}\x01\x10metadata.version\x04\x00\x00\xfb\xd0\x07"
             ),
             r"c\x00t = \x02\x01\x0cretention.ms\x015".to_owned(),
             r"fmetadata.version = \x02\x02".to_owned(),
             r"i = \x02\x00".to_owned(),
+            format!(r"n\x00\x00\x00\x01 = \x02\x02{id}\x0bhost-1:9192\xfb\xe8\x03\x00"),
             format!(
                 r"p{id}\x00\x00\x00\x00 = \x02\x01\x02\x01\x02\x00\x01\x02\x00\x00\x00\x00\x00\x00\x00"
             ),
