@@ -162,3 +162,6 @@ pub struct BeatAnswer {
     /// Whether the registration is not the current one: it has to register again.
     pub unknown: bool,
 }
+
+#[cfg(test)]
+mod tests;
