@@ -233,6 +233,21 @@ impl Requests {
                 m::update_features::UpdateFeaturesRequest,
                 handlers::update_features::handle
             ),
+            ApiKey::AlterPartitionReassignments => answer!(
+                m::alter_partition_reassignments::AlterPartitionReassignmentsRequest,
+                handlers::alter_partition_reassignments::handle
+            ),
+            ApiKey::DescribeQuorum => answer!(
+                m::describe_quorum::DescribeQuorumRequest,
+                handlers::describe_quorum::handle
+            ),
+            ApiKey::ElectLeaders => {
+                answer!(m::elect_leaders::ElectLeadersRequest, handlers::elect_leaders::handle)
+            }
+            ApiKey::UnregisterBroker => answer!(
+                m::unregister_broker::UnregisterBrokerRequest,
+                handlers::unregister_broker::handle
+            ),
             other => Outcome::Close(format!("API {} is not served", other.name())),
         }
     }

@@ -22,6 +22,9 @@ mod handlers;
 mod listener;
 mod metrics;
 mod producer_ids;
+#[cfg(test)]
+mod testing;
+mod view;
 
 pub use context::Context;
 pub use metrics::Metrics;

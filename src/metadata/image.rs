@@ -23,6 +23,17 @@ impl Image {
         Self { cluster_id, state: State::default(), applied_count: 0, controller: None }
     }
 
+    /// An image for tests of those who read images.
+    #[cfg(test)]
+    pub(crate) fn of(
+        cluster_id: ClusterId,
+        state: State,
+        applied_count: u64,
+        controller: Option<NodeId>,
+    ) -> Self {
+        Self { cluster_id, state, applied_count, controller }
+    }
+
     /// The cluster.
     #[must_use]
     pub fn cluster_id(&self) -> ClusterId {

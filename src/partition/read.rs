@@ -99,6 +99,23 @@ impl Partition {
         inner.read(log, request)
     }
 
+    /// As [`Self::epoch_end_offset`], of this replica's own log, leader or not (KIP-392).
+    ///
+    /// # Errors
+    /// As [`Self::epoch_end_offset`].
+    pub fn epoch_end_offset_from_any(
+        &self,
+        current_leader_epoch: LeaderEpoch,
+        asked_epoch: LeaderEpoch,
+    ) -> Result<(LeaderEpoch, Offset), Error> {
+        let inner = self.lock();
+        if inner.replica.follower().is_none() {
+            drop(inner);
+            return self.epoch_end_offset(current_leader_epoch, asked_epoch);
+        }
+        Ok(inner.copied_log(current_leader_epoch)?.epoch_end_offset(asked_epoch))
+    }
+
     /// The replica that a consumer in `rack` should read from `offset` on (KIP-392): in its rack, in
     /// sync, and with the most of the log. `None` for this node, which leads; also when no other
     /// is better, or this node does not lead.

@@ -1,5 +1,7 @@
 //! One partition over a disk in memory, with flushes that happen when the test says so.
 
+mod nearby;
+
 use super::*;
 use crate::env::clock::ManualClock;
 use crate::env::disk::{Disk as _, OpenMode};

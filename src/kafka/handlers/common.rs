@@ -9,10 +9,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::kafka::context::Context;
 use crate::limits;
 use crate::metadata::Image;
-use crate::metadata::state::{Broker, Endpoint};
 use crate::partition::Partition;
 use crate::protocol::{ErrorCode, Str};
-use crate::types::{LeaderEpoch, NodeId, PartitionIndex, TopicName, TopicPartition};
+use crate::types::{PartitionIndex, TopicName, TopicPartition};
 
 /// Topics that belong to the cluster itself: clients may read them, not write them, and asking
 /// about them never creates them.
@@ -79,73 +78,6 @@ pub(super) fn hosted_by_name(
 ) -> Result<Arc<Partition>, ErrorCode> {
     let partition = topic_partition(name, index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     hosted(context, image, &partition)
-}
-
-/// Where clients of this listener reach a broker.
-pub(super) fn endpoint<'a>(broker: &'a Broker, context: &Context) -> Option<&'a Endpoint> {
-    broker.endpoints.iter().find(|endpoint| *endpoint.listener == *context.listener_name)
-}
-
-/// Who leads a partition as far as this node knows, and where, for clients that asked the wrong
-/// node (KIP-951).
-pub(super) struct LeaderHint {
-    /// The leader, or [`NodeId::NONE`].
-    pub(super) leader: NodeId,
-    /// Its epoch, or [`LeaderEpoch::NONE`].
-    pub(super) epoch: LeaderEpoch,
-    /// Its endpoint for this listener, if it is alive.
-    pub(super) endpoint: Option<NodeAddress>,
-}
-
-/// A broker's address as responses carry it.
-#[derive(Debug, Clone)]
-pub(super) struct NodeAddress {
-    /// Which broker.
-    pub(super) node_id: NodeId,
-    /// Its host.
-    pub(super) host: Str,
-    /// Its port.
-    pub(super) port: i32,
-    /// Its rack; `None` rather than an empty text.
-    pub(super) rack: Option<Str>,
-}
-
-/// The address of a broker on this listener.
-pub(super) fn address(broker: &Broker, context: &Context) -> Option<NodeAddress> {
-    let endpoint = endpoint(broker, context)?;
-    Some(NodeAddress {
-        node_id: broker.id,
-        host: Str::from(endpoint.host.as_str()),
-        port: i32::from(endpoint.port),
-        rack: broker.rack.as_deref().filter(|rack| !rack.is_empty()).map(Str::from),
-    })
-}
-
-/// See [`LeaderHint`].
-pub(super) fn leader_hint(
-    context: &Context,
-    image: &Image,
-    partition: &TopicPartition,
-) -> LeaderHint {
-    let Some(state) = image.partition(partition) else {
-        return LeaderHint { leader: NodeId::NONE, epoch: LeaderEpoch::NONE, endpoint: None };
-    };
-    let leader = state.leader.unwrap_or(NodeId::NONE);
-    let endpoint = image
-        .broker(leader)
-        .filter(|broker| !broker.fenced)
-        .and_then(|broker| address(broker, context));
-    LeaderHint { leader, epoch: state.leader_epoch, endpoint }
-}
-
-/// A live broker for clients to send administrative requests to: the controller where it is one
-/// of the live brokers, else any of them. Java's admin client waits for ever on -1.
-pub(super) fn controller(image: &Image) -> NodeId {
-    image
-        .controller()
-        .filter(|id| image.is_alive(*id))
-        .or_else(|| image.brokers_alive().next().map(|broker| broker.id))
-        .unwrap_or(NodeId::NONE)
 }
 
 /// When a request that waits for an effect gives up, whatever its client asks for.

@@ -58,7 +58,8 @@ fn entries(
     asked: &DescribeConfigsResource,
 ) -> Result<Vec<ConfigEntry>, Refused> {
     let context = &broker.context;
-    let resource = resources::resource(asked.resource_type, &asked.resource_name, context.node_id)?;
+    let here = context.node_id;
+    let resource = resources::described_resource(asked.resource_type, &asked.resource_name, here)?;
     match resource {
         ConfigResource::Topic(name) => {
             let topic = image.topic_by_name(name.as_str()).ok_or_else(|| {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{common, metadata};
+use super::common;
 use crate::kafka::dispatch::{Broker, Call};
+use crate::kafka::view::View;
 use crate::limits;
-use crate::metadata::Image;
 use crate::metadata::state::{Partition, Topic};
 use crate::protocol::messages::describe_topic_partitions::{
     Cursor, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
@@ -34,7 +34,13 @@ pub(in crate::kafka) async fn handle(
     }
     let room = request.response_partition_limit.clamp(1, limits::DESCRIBE_PARTITIONS_MAX);
     let all = request.topics.is_empty();
-    page(&image, wanted, request.cursor.as_ref(), room.unsigned_abs() as usize, all)
+    page(
+        View::of(&broker.context, &image),
+        wanted,
+        request.cursor.as_ref(),
+        room.unsigned_abs() as usize,
+        all,
+    )
 }
 
 /// There is no error field for the whole response: every topic that was asked for gets it.
@@ -49,7 +55,7 @@ fn refuse(request: &DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsRe
 
 /// Topics in the order of their names from the cursor on, until `room` partitions are listed.
 fn page(
-    image: &Image,
+    view: View<'_>,
     wanted: BTreeSet<&str>,
     cursor: Option<&Cursor>,
     mut room: usize,
@@ -71,7 +77,7 @@ fn page(
             });
             break;
         }
-        let Some(topic) = image.topic_by_name(name) else {
+        let Some(topic) = view.image.topic_by_name(name) else {
             if !all {
                 topics.push(unknown(name));
             }
@@ -81,7 +87,7 @@ fn page(
             .partitions()
             .filter(|(index, _)| *index >= first)
             .take(room)
-            .map(|(index, state)| partition(image, index, state))
+            .map(|(index, state)| partition(view, index, state))
             .collect();
         room -= partitions.len();
         let end = first.0.max(0) as usize + partitions.len();
@@ -127,11 +133,11 @@ fn found(
 }
 
 fn partition(
-    image: &Image,
+    view: View<'_>,
     index: PartitionIndex,
     state: &Partition,
 ) -> DescribeTopicPartitionsResponsePartition {
-    let leader = state.leader.filter(|id| image.is_alive(*id));
+    let leader = view.leader(state);
     DescribeTopicPartitionsResponsePartition {
         error_code: if leader.is_some() { ErrorCode::None } else { ErrorCode::LeaderNotAvailable },
         partition_index: index,
@@ -140,8 +146,8 @@ fn partition(
         replica_nodes: state.replicas.clone(),
         isr_nodes: state.isr.clone(),
         eligible_leader_replicas: Some(state.elr.clone()),
-        last_known_elr: Some(Vec::new()),
-        offline_replicas: metadata::offline(image, state),
+        last_known_elr: Some(state.leader_last_known.into_iter().collect()),
+        offline_replicas: view.offline(state),
         ..Default::default()
     }
 }

@@ -1,5 +1,5 @@
-//! Fetch: records from partitions that this node leads, at once or as soon as there are enough
-//! (KIP-227, KIP-320, KIP-951).
+//! Fetch: records from partitions that this node holds, at once or as soon as there are enough
+//! (KIP-227, KIP-320, KIP-392, KIP-951).
 //!
 //! A fetch that finds too little watches its partitions and is woken by them; nothing is polled.
 //! While it waits it holds no records.
@@ -19,6 +19,7 @@ use crate::kafka::fetch_session::{
     Answered, PartitionKey, Plan, Seen, SessionRequest, TopicRef, Wanted,
 };
 use crate::kafka::metrics::Metrics;
+use crate::kafka::view::NodeAddress;
 use crate::limits;
 use crate::partition::Isolation;
 use crate::protocol::ErrorCode;
@@ -70,7 +71,7 @@ pub(in crate::kafka) async fn handle(
 struct Row {
     data: PartitionData,
     /// Where the client should go instead.
-    endpoint: Option<common::NodeAddress>,
+    endpoint: Option<NodeAddress>,
 }
 
 impl Row {
@@ -93,13 +94,18 @@ impl Row {
         self.data.diverging_epoch != EpochEndOffset::default()
     }
 
+    /// Whether the client is sent to another replica.
+    fn leads_away(&self) -> bool {
+        self.data.preferred_read_replica != NodeId::NONE
+    }
+
     fn seen(&self) -> Seen {
         Seen {
             high_watermark: self.data.high_watermark,
             log_start_offset: self.data.log_start_offset,
             has_records: self.record_bytes() > 0,
             has_error: self.data.error_code.is_err(),
-            has_news: self.diverges() || self.data.preferred_read_replica != NodeId::NONE,
+            has_news: self.diverges() || self.leads_away(),
         }
     }
 }
@@ -170,7 +176,8 @@ async fn fetch(
     let wait_ms = request.max_wait_ms.clamp(0, limits::FETCH_WAIT_MS_MAX).unsigned_abs();
     let deadline = Instant::now() + Duration::from_millis(u64::from(wait_ms));
     let isolation = Isolation::from_wire(request.isolation_level);
-    let reader = Reader { broker, version: call.version, isolation, plan };
+    let rack = &*request.rack_id;
+    let reader = Reader { broker, version: call.version, isolation, rack, plan };
     let limits =
         Limits { bytes_max, memory_deadline: deadline.max(Instant::now() + MEMORY_WAIT_MIN) };
 

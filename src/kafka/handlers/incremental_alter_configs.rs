@@ -1,14 +1,13 @@
 //! IncrementalAlterConfigs: only the named configs change (KIP-339).
 
-use super::resources::{self, Altered, Refused};
+use super::resources::{self, Asked, Refused};
 use crate::kafka::dispatch::{Broker, Call};
-use crate::metadata::state::{ConfigAlteration, ConfigChange, ConfigOp, ConfigOpKind};
+use crate::metadata::state::{ConfigChange, ConfigOp, ConfigOpKind};
+use crate::protocol::ErrorCode;
 use crate::protocol::messages::incremental_alter_configs::{
     AlterConfigsResource, AlterConfigsResourceResponse, AlterableConfig,
     IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
 };
-use crate::protocol::{ErrorCode, Str};
-use crate::types::NodeId;
 
 /// Answers the request.
 pub(in crate::kafka) async fn handle(
@@ -16,18 +15,22 @@ pub(in crate::kafka) async fn handle(
     _: &Call,
     request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
-    let here = broker.context.node_id;
-    let asked = request.resources.iter().map(|resource| read(resource, here)).collect();
-    let outcomes = resources::alter(broker, asked, request.validate_only).await;
-    let rows =
-        request.resources.into_iter().zip(outcomes).map(|(asked, outcome)| row(asked, outcome));
+    let asked = request.resources.into_iter().map(read).collect();
+    let rows = resources::alter(broker, asked, request.validate_only).await;
+    let rows = rows.into_iter().map(|row| AlterConfigsResourceResponse {
+        error_code: row.error_code,
+        error_message: row.error_message,
+        resource_type: row.resource_type,
+        resource_name: row.resource_name,
+        ..Default::default()
+    });
     IncrementalAlterConfigsResponse { responses: rows.collect(), ..Default::default() }
 }
 
-fn read(asked: &AlterConfigsResource, here: NodeId) -> Result<ConfigAlteration, Refused> {
-    let resource = resources::resource(asked.resource_type, &asked.resource_name, here)?;
-    let changes = asked.configs.iter().map(op).collect::<Result<_, _>>()?;
-    Ok(ConfigAlteration { resource, change: ConfigChange::Incremental(changes) })
+fn read(asked: AlterConfigsResource) -> Asked {
+    let changes: Result<Vec<ConfigOp>, Refused> = asked.configs.iter().map(op).collect();
+    let change = changes.map(ConfigChange::Incremental);
+    Asked { kind: asked.resource_type, name: asked.resource_name, change }
 }
 
 fn op(config: &AlterableConfig) -> Result<ConfigOp, Refused> {
@@ -46,15 +49,4 @@ fn op(config: &AlterableConfig) -> Result<ConfigOp, Refused> {
         kind,
         value: config.value.as_ref().map(|value| value.to_string()),
     })
-}
-
-fn row(asked: AlterConfigsResource, outcome: Altered) -> AlterConfigsResourceResponse {
-    let refused = outcome.err();
-    AlterConfigsResourceResponse {
-        error_code: refused.as_ref().map_or(ErrorCode::None, |refused| refused.code),
-        error_message: refused.map(|refused| Str::from(refused.message)),
-        resource_type: asked.resource_type,
-        resource_name: asked.resource_name,
-        ..Default::default()
-    }
 }

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::common::{self, CLUSTER_OPERATIONS, TOPIC_OPERATIONS};
 use crate::env::{rng, spawn};
 use crate::kafka::dispatch::{Broker, Call};
+use crate::kafka::view::View;
 use crate::limits;
+use crate::metadata;
 use crate::metadata::state::{Command, CreateTopics, NewTopic, Partition, Response, Topic};
-use crate::metadata::{self, Image};
 use crate::protocol::messages::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker,
     MetadataResponsePartition, MetadataResponseTopic,
@@ -32,7 +33,8 @@ pub(in crate::kafka) async fn handle(
 ) -> MetadataResponse {
     let context = &broker.context;
     let image = context.metadata.image();
-    let lookup = Lookup { broker, image: &image, version: call.version };
+    let view = View::of(context, &image);
+    let lookup = Lookup { broker, view, version: call.version };
     let mut topics = lookup.topics(&request);
     if request.include_topic_authorized_operations {
         for topic in topics.iter_mut().filter(|topic| topic.error_code.is_ok()) {
@@ -42,18 +44,17 @@ pub(in crate::kafka) async fn handle(
     let cluster_authorized_operations =
         if request.include_cluster_authorized_operations { CLUSTER_OPERATIONS } else { i32::MIN };
     MetadataResponse {
-        brokers: brokers(broker, &image),
+        brokers: brokers(view),
         cluster_id: Some(Str::from(image.cluster_id().to_string())),
-        controller_id: common::controller(&image),
+        controller_id: view.controller(),
         topics,
         cluster_authorized_operations,
         ..Default::default()
     }
 }
 
-fn brokers(broker: &Broker, image: &Image) -> Vec<MetadataResponseBroker> {
-    let addresses =
-        image.brokers_alive().filter_map(|alive| common::address(alive, &broker.context));
+fn brokers(view: View<'_>) -> Vec<MetadataResponseBroker> {
+    let addresses = view.brokers().into_iter().filter_map(|broker| view.address(broker));
     addresses
         .map(|address| MetadataResponseBroker {
             node_id: address.node_id,
@@ -67,7 +68,7 @@ fn brokers(broker: &Broker, image: &Image) -> Vec<MetadataResponseBroker> {
 
 struct Lookup<'a> {
     broker: &'a Arc<Broker>,
-    image: &'a Image,
+    view: View<'a>,
     version: i16,
 }
 
@@ -76,7 +77,7 @@ impl Lookup<'_> {
         let named = match &request.topics {
             Some(named) if !named.is_empty() || self.version >= EMPTY_IS_NONE_SINCE => named,
             // All topics. That never creates any.
-            _ => return self.image.topics().map(|topic| self.found(topic)).collect(),
+            _ => return self.view.image.topics().map(|topic| self.found(topic)).collect(),
         };
         if named.iter().any(|topic| self.is_malformed(topic)) {
             return named.iter().map(|topic| failed(topic, ErrorCode::InvalidRequest)).collect();
@@ -115,7 +116,7 @@ impl Lookup<'_> {
         missing: &mut Vec<TopicName>,
     ) -> MetadataResponseTopic {
         if !topic.topic_id.is_zero() {
-            return match self.image.topic_by_id(topic.topic_id) {
+            return match self.view.image.topic_by_id(topic.topic_id) {
                 Some(found) => self.found(found),
                 None => MetadataResponseTopic {
                     error_code: ErrorCode::UnknownTopicId,
@@ -126,7 +127,7 @@ impl Lookup<'_> {
             };
         }
         let name = topic.name.as_deref().unwrap_or_default();
-        if let Some(found) = self.image.topic_by_name(name) {
+        if let Some(found) = self.view.image.topic_by_name(name) {
             return self.found(found);
         }
         let Ok(valid) = TopicName::new(name) else {
@@ -140,7 +141,9 @@ impl Lookup<'_> {
     }
 
     fn found(&self, topic: &Topic) -> MetadataResponseTopic {
-        let rows = topic.partitions().map(|(index, state)| self.partition(index, state));
+        let rows = topic
+            .partitions()
+            .map(|(index, state)| partition(self.view, self.version, index, state));
         MetadataResponseTopic {
             name: Some(Str::from(topic.name.as_str())),
             topic_id: topic.id,
@@ -149,34 +152,31 @@ impl Lookup<'_> {
             ..Default::default()
         }
     }
-
-    fn partition(&self, index: PartitionIndex, state: &Partition) -> MetadataResponsePartition {
-        let leader = state.leader.filter(|id| self.image.is_alive(*id));
-        let has_endpoint = leader
-            .and_then(|id| self.image.broker(id))
-            .is_some_and(|broker| common::endpoint(broker, &self.broker.context).is_some());
-        let error_code = match leader {
-            None => ErrorCode::LeaderNotAvailable,
-            Some(_) if has_endpoint => ErrorCode::None,
-            Some(_) if self.version >= LISTENER_ERROR_SINCE => ErrorCode::ListenerNotFound,
-            Some(_) => ErrorCode::LeaderNotAvailable,
-        };
-        MetadataResponsePartition {
-            error_code,
-            partition_index: index,
-            leader_id: leader.filter(|_| has_endpoint).unwrap_or(NodeId::NONE),
-            leader_epoch: state.leader_epoch,
-            replica_nodes: state.replicas.clone(),
-            isr_nodes: state.isr.clone(),
-            offline_replicas: offline(self.image, state),
-            ..Default::default()
-        }
-    }
 }
 
-/// The replicas on brokers that are not alive.
-pub(super) fn offline(image: &Image, state: &Partition) -> Vec<NodeId> {
-    state.replicas.iter().copied().filter(|id| !image.is_alive(*id)).collect()
+fn partition(
+    view: View<'_>,
+    version: i16,
+    index: PartitionIndex,
+    state: &Partition,
+) -> MetadataResponsePartition {
+    let (error_code, leader_id) = match view.reachable_leader(state) {
+        Ok(leader) => (ErrorCode::None, leader),
+        Err(ErrorCode::ListenerNotFound) if version < LISTENER_ERROR_SINCE => {
+            (ErrorCode::LeaderNotAvailable, NodeId::NONE)
+        }
+        Err(code) => (code, NodeId::NONE),
+    };
+    MetadataResponsePartition {
+        error_code,
+        partition_index: index,
+        leader_id,
+        leader_epoch: state.leader_epoch,
+        replica_nodes: state.replicas.clone(),
+        isr_nodes: state.isr.clone(),
+        offline_replicas: view.offline(state),
+        ..Default::default()
+    }
 }
 
 fn failed(topic: &MetadataRequestTopic, error_code: ErrorCode) -> MetadataResponseTopic {

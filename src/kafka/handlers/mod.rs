@@ -4,6 +4,7 @@
 //! rows alone.
 
 pub(super) mod alter_configs;
+pub(super) mod alter_partition_reassignments;
 pub(super) mod alter_replica_log_dirs;
 pub(super) mod api_versions;
 mod common;
@@ -15,7 +16,9 @@ pub(super) mod describe_cluster;
 pub(super) mod describe_configs;
 pub(super) mod describe_log_dirs;
 pub(super) mod describe_producers;
+pub(super) mod describe_quorum;
 pub(super) mod describe_topic_partitions;
+pub(super) mod elect_leaders;
 pub(super) mod fetch;
 pub(super) mod find_coordinator;
 pub(super) mod incremental_alter_configs;
@@ -27,6 +30,7 @@ pub(super) mod metadata;
 pub(super) mod offset_for_leader_epoch;
 pub(super) mod produce;
 mod resources;
+pub(super) mod unregister_broker;
 pub(super) mod update_features;
 
 pub(super) use metadata::AutoCreations;

@@ -13,11 +13,12 @@ use futures::FutureExt as _;
 use futures::future::join_all;
 use tokio::time::Instant;
 
-use super::common::{self, LeaderHint};
+use super::common;
 use crate::kafka::connection::Outcome;
 use crate::kafka::dispatch::{Broker, Call};
 use crate::kafka::errors::{self, ProduceFailure};
 use crate::kafka::metrics::Metrics;
+use crate::kafka::view::{LeaderHint, View};
 use crate::limits;
 use crate::metadata::Image;
 use crate::partition::{Acks, Appended, Partition};
@@ -27,9 +28,7 @@ use crate::protocol::messages::produce::{
 };
 use crate::protocol::records::{BatchError, BatchHeader, Compression};
 use crate::protocol::{ErrorCode, Str};
-use crate::types::{
-    LeaderEpoch, NodeId, Offset, PartitionIndex, TopicId, TopicName, TopicPartition,
-};
+use crate::types::{Offset, PartitionIndex, TopicId, TopicName, TopicPartition};
 
 /// First version that names topics by id.
 const TOPIC_IDS_SINCE: i16 = 13;
@@ -250,7 +249,7 @@ fn respond(
                 && let Some(name) = &topic.topic
             {
                 let name = TopicPartition::new(name.clone(), index);
-                let hint = common::leader_hint(&broker.context, image, &name);
+                let hint = View::of(&broker.context, image).leader_hint(&name);
                 response.current_leader = leader(&hint);
                 add_endpoint(&mut node_endpoints, hint);
             }
@@ -267,11 +266,7 @@ fn respond(
 }
 
 fn leader(hint: &LeaderHint) -> LeaderIdAndEpoch {
-    LeaderIdAndEpoch {
-        leader_id: hint.leader,
-        leader_epoch: if hint.leader == NodeId::NONE { LeaderEpoch::NONE } else { hint.epoch },
-        ..Default::default()
-    }
+    LeaderIdAndEpoch { leader_id: hint.leader, leader_epoch: hint.epoch, ..Default::default() }
 }
 
 fn add_endpoint(endpoints: &mut Vec<NodeEndpoint>, hint: LeaderHint) {

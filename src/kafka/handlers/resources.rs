@@ -4,8 +4,8 @@
 use super::super::dispatch::Broker;
 use super::super::errors;
 use crate::metadata::state::configs::ConfigResource;
-use crate::metadata::state::{AlterConfigs, Command, ConfigAlteration, Response};
-use crate::protocol::ErrorCode;
+use crate::metadata::state::{AlterConfigs, Command, ConfigAlteration, ConfigChange, Response};
+use crate::protocol::{ErrorCode, Str};
 use crate::types::{NodeId, TopicName};
 
 /// Kafka's number for topics.
@@ -22,11 +22,30 @@ pub(super) struct Refused {
     pub(super) message: String,
 }
 
-/// The outcome for one resource.
-pub(super) type Altered = Result<(), Refused>;
+/// One resource of a request: what it is, and how it is to change.
+pub(super) struct Asked {
+    /// Kafka's number of its kind.
+    pub(super) kind: i8,
+    /// Its name.
+    pub(super) name: Str,
+    /// The change, as far as it makes sense.
+    pub(super) change: Result<ConfigChange, Refused>,
+}
 
-/// Reads a resource. Broker configs are only told and taken by that broker itself.
-pub(super) fn resource(kind: i8, name: &str, here: NodeId) -> Result<ConfigResource, Refused> {
+/// What became of one resource, with the fields that both kinds of answers have.
+pub(super) struct Altered {
+    /// The code.
+    pub(super) error_code: ErrorCode,
+    /// More about an error, for people.
+    pub(super) error_message: Option<Str>,
+    /// As asked.
+    pub(super) resource_type: i8,
+    /// As asked.
+    pub(super) resource_name: Str,
+}
+
+/// Reads a resource.
+pub(super) fn resource(kind: i8, name: &str) -> Result<ConfigResource, Refused> {
     let refuse = |code, message| Err(Refused { code, message });
     match kind {
         TOPIC => match TopicName::new(name) {
@@ -35,11 +54,7 @@ pub(super) fn resource(kind: i8, name: &str, here: NodeId) -> Result<ConfigResou
         },
         BROKER if name.is_empty() => Ok(ConfigResource::BrokerDefault),
         BROKER => match name.parse() {
-            Ok(id) if NodeId(id) == here => Ok(ConfigResource::Broker(here)),
-            Ok(id) => refuse(
-                ErrorCode::InvalidRequest,
-                format!("this is broker {here}; ask broker {id} itself, or use an empty name"),
-            ),
+            Ok(id) => Ok(ConfigResource::Broker(NodeId(id))),
             Err(_) => refuse(
                 ErrorCode::InvalidRequest,
                 format!("a broker's name is its number, not '{name}'"),
@@ -52,35 +67,75 @@ pub(super) fn resource(kind: i8, name: &str, here: NodeId) -> Result<ConfigResou
     }
 }
 
+/// As [`resource`], to be told of. What a broker was started with only that broker knows, so it
+/// tells of itself alone; what is set while it runs is the whole cluster's knowledge, and any node
+/// changes it.
+pub(super) fn described_resource(
+    kind: i8,
+    name: &str,
+    here: NodeId,
+) -> Result<ConfigResource, Refused> {
+    match resource(kind, name)? {
+        ConfigResource::Broker(id) if id != here => Err(Refused {
+            code: ErrorCode::InvalidRequest,
+            message: format!(
+                "this is broker {here}; ask broker {id} itself, or use an empty name for the defaults of all"
+            ),
+        }),
+        known => Ok(known),
+    }
+}
+
 /// Proposes the alterations that were understood, and gives every resource its outcome, in the
 /// order asked.
-pub(super) async fn alter(
-    broker: &Broker,
-    asked: Vec<Result<ConfigAlteration, Refused>>,
-    validate_only: bool,
-) -> Vec<Altered> {
-    let mut outcomes = Vec::with_capacity(asked.len());
+pub(super) async fn alter(broker: &Broker, asked: Vec<Asked>, validate_only: bool) -> Vec<Altered> {
+    let mut outcomes: Vec<Result<(), Refused>> = Vec::with_capacity(asked.len());
     let mut places = Vec::new();
     let mut resources: Vec<ConfigAlteration> = Vec::new();
-    for item in asked {
-        match item {
-            Ok(item) if resources.iter().any(|known| known.resource == item.resource) => {
+    let mut names = Vec::with_capacity(asked.len());
+    for Asked { kind, name, change } in asked {
+        let understood = resource(kind, &name).and_then(|resource| Ok((resource, change?)));
+        outcomes.push(match understood {
+            Ok((resource, _)) if resources.iter().any(|known| known.resource == resource) => {
                 let message = "the resource is named more than once in the request".to_owned();
-                outcomes.push(Err(Refused { code: ErrorCode::InvalidRequest, message }));
+                Err(Refused { code: ErrorCode::InvalidRequest, message })
             }
-            Ok(item) => {
+            Ok((resource, change)) => {
                 places.push(outcomes.len());
-                outcomes.push(Ok(()));
-                resources.push(item);
+                resources.push(ConfigAlteration { resource, change });
+                Ok(())
             }
-            Err(refused) => outcomes.push(Err(refused)),
-        }
+            Err(refused) => Err(refused),
+        });
+        names.push((kind, name));
     }
-    if resources.is_empty() {
-        return outcomes;
+    for (place, result) in places.into_iter().zip(propose(broker, resources, validate_only).await) {
+        outcomes[place] = result;
+    }
+    let rows = names.into_iter().zip(outcomes).map(|((resource_type, resource_name), outcome)| {
+        let (error_code, message) =
+            outcome.err().map(|refused| (refused.code, refused.message)).unzip();
+        Altered {
+            error_code: error_code.unwrap_or_default(),
+            error_message: message.map(Str::from),
+            resource_type,
+            resource_name,
+        }
+    });
+    rows.collect()
+}
+
+async fn propose(
+    broker: &Broker,
+    resources: Vec<ConfigAlteration>,
+    validate_only: bool,
+) -> Vec<Result<(), Refused>> {
+    let count = resources.len();
+    if count == 0 {
+        return Vec::new();
     }
     let command = Command::AlterConfigs(AlterConfigs { resources, validate_only });
-    let results: Vec<Altered> = match broker.context.metadata.propose(command).await {
+    match broker.context.metadata.propose(command).await {
         Ok(Response::AlterConfigs(results)) => results
             .into_iter()
             .map(|result| {
@@ -94,13 +149,9 @@ pub(super) async fn alter(
         Err(error) => {
             let refused =
                 Refused { code: errors::metadata_code(&error), message: error.to_string() };
-            vec![Err(refused); places.len()]
+            vec![Err(refused); count]
         }
-    };
-    for (place, result) in places.into_iter().zip(results) {
-        outcomes[place] = result;
     }
-    outcomes
 }
 
 #[cfg(test)]
@@ -110,13 +161,21 @@ mod tests {
     #[test]
     fn trap_9_describe_broker_resource() {
         let here = NodeId(3);
-        assert_eq!(resource(BROKER, "3", here), Ok(ConfigResource::Broker(here)));
-        assert_eq!(resource(BROKER, "", here), Ok(ConfigResource::BrokerDefault));
+        let described = |kind, name| described_resource(kind, name, here);
+        assert_eq!(described(BROKER, "3"), Ok(ConfigResource::Broker(here)));
+        assert_eq!(described(BROKER, ""), Ok(ConfigResource::BrokerDefault));
         for (kind, name) in [(BROKER, "4"), (BROKER, "x"), (8, "3"), (16, "client"), (0, "")] {
-            let refused = resource(kind, name, here).expect_err("refused");
+            let refused = described(kind, name).expect_err("refused");
             assert_eq!(refused.code, ErrorCode::InvalidRequest, "{kind} {name}");
         }
-        let bad = resource(TOPIC, "no such/topic", here).expect_err("refused");
+        let bad = described(TOPIC, "no such/topic").expect_err("refused");
         assert_eq!(bad.code, ErrorCode::InvalidTopicException);
+    }
+
+    #[test]
+    fn trap_9_routing_any_node_changes_the_configs_of_any_broker() {
+        assert_eq!(resource(BROKER, "4"), Ok(ConfigResource::Broker(NodeId(4))));
+        let refused = resource(BROKER, "x").expect_err("refused");
+        assert_eq!(refused.code, ErrorCode::InvalidRequest);
     }
 }
