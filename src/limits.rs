@@ -289,7 +289,7 @@ pub const RPC_PING_MS: u64 = 500;
 pub const RPC_SILENCE_MS_MAX: u64 = 3_000;
 
 /// A connection on which nothing was taken for so long, although something waits, is closed.
-pub const RPC_WRITE_STALL_MS_MAX: u64 = 10_000;
+pub const RPC_WRITE_STALL_MS_MAX: u64 = 5_000;
 
 /// News of lost connections that a reader may leave unread.
 pub const RPC_EVENTS_MAX: usize = 1_024;

@@ -264,6 +264,15 @@ pub fn hello_bytes(class: Class, hello: &Hello) -> Vec<u8> {
     message(class.number(), Payload::encode(hello))
 }
 
+/// The bytes of the answer to a hello.
+#[must_use]
+pub fn answer_bytes(answer: &Result<Welcome, Refusal>) -> Vec<u8> {
+    match answer {
+        Ok(welcome) => message(0, Payload::encode(welcome)),
+        Err(refusal) => message(1, Payload::encode(refusal)),
+    }
+}
+
 /// Writes the answer to a hello.
 ///
 /// # Errors
@@ -272,11 +281,7 @@ pub async fn write_answer<Io: AsyncWrite + Unpin>(
     io: &mut Io,
     answer: &Result<Welcome, Refusal>,
 ) -> io::Result<()> {
-    let bytes = match answer {
-        Ok(welcome) => message(0, Payload::encode(welcome)),
-        Err(refusal) => message(1, Payload::encode(refusal)),
-    };
-    io.write_all(&bytes).await?;
+    io.write_all(&answer_bytes(answer)).await?;
     io.flush().await
 }
 

@@ -252,7 +252,8 @@ pub(super) async fn claim(
     class: Class,
     end: &End,
 ) -> Result<Place, String> {
-    loop {
+    // Once for the rival, and once more for one that came meanwhile.
+    for _ in 0..3 {
         let rival = match live.claim(node, incarnation, rpc, class, end.clone()) {
             Ok(place) => return Ok(place),
             Err(rival) => rival,
@@ -266,6 +267,7 @@ pub(super) async fn claim(
             _ => live.evict(node, Some(rival.incarnation)),
         }
     }
+    Err("several processes claim that id at once".to_owned())
 }
 
 /// Starts the client side of a connection on the current runtime.

@@ -2,7 +2,8 @@
 
 use super::dial;
 use super::handshake::{
-    Class, Hello, Reason, Refusal, Stranger, VERSIONS, Welcome, read_hello, write_answer,
+    Class, Hello, Reason, Refusal, Stranger, VERSIONS, Welcome, answer_bytes, read_hello,
+    write_answer,
 };
 use super::live::{OURS, Place};
 use super::peer::{calls_max, claim};
@@ -99,7 +100,12 @@ impl<R: RaftHandler, C: ControlHandler, P: ReplicaHandler> Server<R, C, P> {
                 let shutdown = shutdown.clone();
                 spawn::spawn("rpc handshake", inner.greet(socket, from, seat, shutdown));
             }
-            Err(reason) => inner.warn(from, reason),
+            Err(reason) => {
+                inner.warn(from, reason);
+                // As far as the socket takes it at once; nobody waits for one too many.
+                let refusal = Refusal::new((*inner.identity).clone(), Reason::Busy, reason);
+                let _ = socket.try_write(&answer_bytes(&Err(refusal)));
+            }
         }
     }
 }

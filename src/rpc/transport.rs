@@ -143,26 +143,25 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, In, Out> Transport<Io, In, Out> {
         }
     }
 
-    /// Keeps the beat. Called only when nothing is left to read, so that time in which this process
-    /// itself stood still is not held against the other side.
-    fn poll_beat(&mut self, cx: &mut Context<'_>) {
+    /// Keeps the beat. `read` says that all that had arrived was read before: only then is silence
+    /// held against the other side, and not time in which this process itself stood still.
+    fn poll_beat(&mut self, cx: &mut Context<'_>, read: bool) {
         while self.beat.as_mut().poll(cx).is_ready() {
             self.beat.as_mut().reset(Instant::now() + BEAT);
-            self.quiet += 1;
-            if self.quiet * RPC_PING_MS >= RPC_SILENCE_MS_MAX {
-                return self
-                    .break_off(format!("nothing was heard for {RPC_SILENCE_MS_MAX} ms"), cx);
+            if read {
+                self.quiet += 1;
             }
             if self.writer.bytes() > 0 {
                 self.stuck += 1;
-                if self.stuck * RPC_PING_MS >= RPC_WRITE_STALL_MS_MAX {
-                    let reason = format!("nothing was taken for {RPC_WRITE_STALL_MS_MAX} ms");
-                    return self.break_off(reason, cx);
-                }
             } else if !std::mem::take(&mut self.spoke) {
                 self.writer.push(Frame::ping());
+                let _ = self.poll_send(cx);
             }
-            let _ = self.poll_send(cx);
+            if self.quiet * RPC_PING_MS >= RPC_SILENCE_MS_MAX {
+                self.break_off(format!("nothing was heard for {RPC_SILENCE_MS_MAX} ms"), cx);
+            } else if self.stuck * RPC_PING_MS >= RPC_WRITE_STALL_MS_MAX {
+                self.break_off(format!("nothing was taken for {RPC_WRITE_STALL_MS_MAX} ms"), cx);
+            }
         }
     }
 }
@@ -198,7 +197,7 @@ where
             },
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => {
-                this.poll_beat(cx);
+                this.poll_beat(cx, true);
                 if this.end.reason().is_some() { Poll::Ready(None) } else { Poll::Pending }
             }
         }
@@ -218,6 +217,10 @@ where
             let _ = this.poll_send(cx);
         }
         let full = this.writer.bytes() >= RPC_WRITE_QUEUE_BYTES_MAX;
+        if full {
+            // Whoever waits here may not read meanwhile: the beat must go on.
+            this.poll_beat(cx, false);
+        }
         if full && this.end.reason().is_none() { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 

@@ -190,7 +190,8 @@ async fn one_address_cannot_take_all_connections() {
     }
     // Those above the bound are closed without being looked at.
     let last = sockets.pop().expect("there are some");
-    assert!(closes(last).await.is_empty());
+    let said = closes(last).await;
+    assert!(said.is_empty() || said.starts_with(b"PRLN\x01\x01"), "{said:?}");
     drop(sockets);
     let raft = caller(2, 2).raft(NodeId(1), &server.address);
     let until = tokio::time::Instant::now() + LONG;
@@ -248,4 +249,32 @@ fn frames_come_out_as_they_went_in_however_they_are_cut() {
         }
     }
     assert_eq!(found, frames);
+}
+
+#[tokio::test]
+async fn a_follower_that_asks_and_never_reads_is_closed() {
+    let records = vec![Bytes::from(vec![1; 4 << 20])];
+    let answering = Answering { records, ..Answering::default() };
+    let server = node_with(1, 1, 1, "127.0.0.1:0", answering).await;
+    let mut news = server.pool.disconnections();
+    let mut socket = let_in(&server, Class::Bulk).await;
+    let (head, _) = fetch_request(1).encode().into_parts();
+    for id in 0..500u64 {
+        let mut request = frame(1, 1, 600_000, head.len() as u32, &head);
+        request[6..14].copy_from_slice(&id.to_be_bytes());
+        if socket.write_all(&request).await.is_err() {
+            break;
+        }
+    }
+    // Its signs of life go on, so it is not silence that ends it.
+    let pings = spawn::spawn("test", async move {
+        let ping = [0, 0, 0, 18, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        while socket.write_all(&ping).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    });
+    let gone = tokio::time::timeout(LONG, news.recv()).await.expect("closed").expect("told");
+    assert_eq!((gone.node, gone.class), (NodeId(9), Class::Bulk));
+    pings.abort();
+    goes_on(&server).await;
 }
