@@ -243,6 +243,10 @@ pub const RPC_READ_CHUNK_BYTES: usize = 16 * 1024;
 /// that has arrived.
 pub const RPC_FRAME_BYTES_AHEAD_MAX: usize = 1024 * 1024;
 
+/// Record bytes of one partition that are copied out of a much larger frame, rather than keeping the
+/// frame alive.
+pub const RPC_COPIED_RECORD_BYTES_MAX: usize = 16 * 1024;
+
 /// Bytes that may wait on a connection between nodes before no further message is queued.
 pub const RPC_WRITE_QUEUE_BYTES_MAX: usize = 256 * 1024;
 

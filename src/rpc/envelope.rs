@@ -1,6 +1,7 @@
 //! A version byte in front of every payload.
 
 use super::Error;
+use bincode::Options as _;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -68,7 +69,11 @@ impl Payload {
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, Error> {
         match self.head.split_first() {
             Some((&VERSION, value)) => {
-                bincode::deserialize(value).map_err(|error| Error::Malformed(error.to_string()))
+                // As `bincode::serialize` writes, and nothing may follow.
+                bincode::DefaultOptions::new()
+                    .with_fixint_encoding()
+                    .deserialize(value)
+                    .map_err(|error| Error::Malformed(error.to_string()))
             }
             Some((&found, _)) => Err(Error::Version { found, known: VERSION }),
             None => Err(Error::Malformed("it is empty".to_owned())),
@@ -105,5 +110,7 @@ mod tests {
         assert!(matches!(newer.decode::<u32>(), Err(Error::Version { found: 2, known: 1 })));
         assert!(matches!(bare(&[]).decode::<u32>(), Err(Error::Malformed(_))));
         assert!(matches!(bare(&[1, 7]).decode::<u32>(), Err(Error::Malformed(_))));
+        let longer = bare(&[1, 7, 0, 0, 0, 0]);
+        assert!(matches!(longer.decode::<u32>(), Err(Error::Malformed(_))), "bytes are left over");
     }
 }

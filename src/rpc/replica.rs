@@ -11,6 +11,7 @@
 //! socket to the follower's log, without a copy.
 
 use super::{Error, Payload};
+use crate::limits::RPC_COPIED_RECORD_BYTES_MAX;
 use crate::types::{BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionIndex, TopicId};
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
@@ -231,18 +232,21 @@ impl FetchResponse {
     }
 
     /// Each partition with its record bytes. They are slices of the frame that they came in, so
-    /// nothing is copied, except where a partition's bytes lie in more than one piece.
+    /// nothing is copied; except where a partition's bytes lie in more than one piece, or are so few
+    /// that they would hold on to a much larger frame for as long as they are kept.
     ///
     /// # Errors
     /// [`Error::Malformed`] when there are fewer bytes than the partitions say.
     pub fn into_partitions(self) -> Result<Vec<(FetchedPartition, Bytes)>, Error> {
+        let frame_bytes: usize = self.records.iter().map(Bytes::len).sum();
         let mut pieces = Pieces { rest: self.records.into_iter(), current: Bytes::new() };
         let give = |partition: FetchedPartition| {
             let wanted = partition.outcome.as_ref().map_or(0, |f| f.record_bytes) as usize;
             let bytes = pieces.take(wanted).ok_or_else(|| {
                 Error::Malformed("fewer record bytes than the partitions name".to_owned())
             })?;
-            Ok((partition, bytes))
+            let few = bytes.len() <= RPC_COPIED_RECORD_BYTES_MAX && bytes.len() * 8 < frame_bytes;
+            Ok((partition, if few { Bytes::copy_from_slice(&bytes) } else { bytes }))
         };
         self.partitions.into_iter().map(give).collect()
     }

@@ -144,3 +144,60 @@ fn packed_bytes() {
         data
     });
 }
+
+#[test]
+fn frames_between_nodes() {
+    run(harness::rpc_frame, 20_000, |random| {
+        let mut data = vec![random.draw() as u8];
+        for _ in 0..random.below(6) {
+            // Lengths that are right, and sometimes not.
+            let body = random.bytes(120);
+            let wrong = if random.below(8) == 0 { random.below(1 << 20) } else { 0 };
+            data.extend((18 + body.len() as u32 + wrong as u32).to_be_bytes());
+            data.extend([1 + random.below(5) as u8, random.below(4) as u8]);
+            data.extend(random.draw().to_be_bytes());
+            data.extend((random.draw() as u32).to_be_bytes());
+            data.extend((random.below(body.len() + 2) as u32).to_be_bytes());
+            data.extend(body);
+        }
+        let damage = random.bytes(6);
+        harness::mutate(&data, &damage).to_vec()
+    });
+}
+
+#[test]
+fn hellos_between_nodes() {
+    use purlin::rpc::handshake::{Class, Hello, hello_bytes};
+    use purlin::types::{ClusterId, IncarnationId, NodeId};
+    run(harness::rpc_hello, 20_000, |random| {
+        let text = |random: &mut Random| String::from_utf8_lossy(&random.bytes(20)).into_owned();
+        let hello = Hello {
+            cluster_id: (random.below(3) > 0).then_some(ClusterId([4; 16])),
+            node_id: (random.below(3) > 0).then_some(NodeId(random.draw() as i32)),
+            incarnation: IncarnationId([5; 16]),
+            rpc: text(random),
+            release: text(random),
+            versions: (random.draw() as u16, random.draw() as u16),
+            wanted: (random.below(3) > 0).then_some(NodeId(random.draw() as i32)),
+        };
+        let class = [Class::Raft, Class::Control, Class::Bulk, Class::Probe][random.below(4)];
+        let damage = random.bytes(6);
+        harness::mutate(&hello_bytes(class, &hello), &damage).to_vec()
+    });
+}
+
+#[test]
+fn replica_payloads() {
+    run(harness::rpc_payload, 40_000, |random| {
+        let mut data = random.bytes(300);
+        if let [_, version, ..] = data.as_mut_slice() {
+            *version = 1;
+        }
+        data
+    });
+}
+
+#[test]
+fn damaged_fetches() {
+    run(harness::damaged_fetch, 20_000, |random| random.bytes(120));
+}

@@ -5,6 +5,7 @@
 //! when it is written and read again.
 
 use bytes::Bytes;
+use purlin::limits::{RPC_BULK_FRAME_BYTES_MAX, RPC_FRAME_BYTES_AHEAD_MAX};
 use purlin::protocol::header::decode_request;
 use purlin::protocol::messages::{
     alter_configs, api_versions, create_partitions, create_topics, delete_records, delete_topics,
@@ -20,6 +21,9 @@ use purlin::protocol::sample::Tape;
 use purlin::protocol::{
     ApiKey, DecodeError, Message, Reader, Request, RequestHeader, ResponseHeader, SERVED, Writer,
 };
+use purlin::rpc::frame::FrameReader;
+use purlin::rpc::{Payload, handshake, replica};
+use purlin::types::{LeaderEpoch, Offset, PartitionIndex, TopicId};
 
 /// Bytes that a batch may unpack to here.
 pub const UNPACKED_BYTES_MAX: usize = 1 << 20;
@@ -274,4 +278,92 @@ pub fn codec(data: &[u8]) {
     }
     let again = codec::compress(codec, packed);
     assert_eq!(codec::decompress(codec, &again, packed.len()).as_deref(), Ok(packed));
+}
+
+/// Frames between nodes, in pieces of a size that the first byte says.
+pub fn rpc_frame(data: &[u8]) {
+    let [step, wire @ ..] = data else { return };
+    let mut reader = FrameReader::new(RPC_BULK_FRAME_BYTES_MAX);
+    let (mut fed, mut held) = (0, 0);
+    for piece in wire.chunks(usize::from(*step) + 1) {
+        let mut rest = piece;
+        while !rest.is_empty() {
+            let taken = reader.feed(rest);
+            assert!(taken > 0, "a reader without a whole frame takes more");
+            (fed, rest) = (fed + taken, &rest[taken..]);
+            loop {
+                match reader.next_frame() {
+                    Ok(Some(frame)) => held += 4 + frame.length(),
+                    Ok(None) => break,
+                    Err(_) => return,
+                }
+            }
+            assert!(held <= fed, "no more comes out than went in");
+            assert!(reader.held() <= 2 * fed + 2 * RPC_FRAME_BYTES_AHEAD_MAX);
+        }
+    }
+}
+
+/// The first bytes of a connection between nodes, from either side.
+pub fn rpc_hello(data: &[u8]) {
+    let read = futures::executor::block_on(async {
+        let _ = handshake::read_answer(&mut &data[..]).await;
+        handshake::read_hello(&mut &data[..]).await
+    });
+    if let Ok((class, hello)) = read {
+        let bytes = handshake::hello_bytes(class, &hello);
+        assert_eq!(&bytes, &data[..bytes.len()]);
+    }
+}
+
+/// The values of the replica service.
+pub fn rpc_payload(data: &[u8]) {
+    let [cut, rest @ ..] = data else { return };
+    let (head, raw) = rest.split_at(usize::from(*cut).min(rest.len()));
+    let (head, raw) = (Bytes::copy_from_slice(head), Bytes::copy_from_slice(raw));
+    let payload = Payload::from_parts(head.clone(), vec![raw]);
+    if let Ok(request) = payload.decode::<replica::FetchRequest>() {
+        assert_eq!(request.encode().into_parts().0, head);
+    }
+    if let Ok(report) = payload.decode::<replica::Report>() {
+        assert_eq!(Payload::encode(&report).into_parts().0, head);
+    }
+    if let Ok(response) = replica::FetchResponse::decode(payload) {
+        assert_eq!(response.clone().encode().into_parts().0, head);
+        response.into_partitions().expect("as many bytes as were named");
+    }
+}
+
+/// A proper fetch, damaged.
+pub fn damaged_fetch(data: &[u8]) {
+    let (damage, tape) = data.split_at(data.len().min(9));
+    let number = |at: usize| i64::from(tape.get(at).copied().unwrap_or(0));
+    let partition = |at: usize| replica::FetchedPartition {
+        topic_id: TopicId([number(at) as u8; 16]),
+        partition: PartitionIndex(number(at + 1) as i32),
+        outcome: match number(at + 2) {
+            0 => Err(replica::ReplicaError::Busy),
+            bytes => Ok(replica::Fetched {
+                high_watermark: Offset(number(at + 3)),
+                log_start: Offset(number(at + 4)),
+                record_bytes: bytes as u32,
+                diverging: (bytes > 200).then(|| (LeaderEpoch(1), Offset(number(at + 5)))),
+            }),
+        },
+    };
+    let partitions: Vec<_> = (0..tape.len() / 6).map(|at| partition(at * 6)).collect();
+    let named = |p: &replica::FetchedPartition| p.outcome.as_ref().map_or(0, |f| f.record_bytes);
+    let bytes: usize = partitions.iter().map(|p| named(p) as usize).sum();
+    let response = replica::FetchResponse {
+        error: None,
+        session_id: 1,
+        session_epoch: 2,
+        partitions,
+        records: vec![Bytes::from(vec![3; bytes])],
+    };
+    let (head, raw) = response.encode().into_parts();
+    let payload = Payload::from_parts(mutate(&head, damage), raw);
+    if let Ok(response) = replica::FetchResponse::decode(payload) {
+        response.into_partitions().expect("as many bytes as were named");
+    }
 }

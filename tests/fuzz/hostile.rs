@@ -221,3 +221,26 @@ fn damaged_packed_bytes_take_little() {
         }
     }
 }
+
+#[test]
+fn calls_between_nodes_take_what_was_sent_and_no_more() {
+    use purlin::rpc::{Payload, replica};
+    // Counts without end, in front of as many bytes as a real call has.
+    let mut random = Random::new(13);
+    for size in [0, 10, 1_000, 100_000] {
+        for _ in 0..200 {
+            let mut head = vec![1; 37 + size];
+            head[29..37].copy_from_slice(&random.draw().to_le_bytes());
+            if random.below(2) == 0 {
+                head[33..37].fill(0);
+            }
+            let payload = Payload::from_parts(Bytes::from(head), vec![]);
+            let peak = peak_bytes(|| payload.decode::<replica::FetchRequest>().is_ok());
+            assert!(peak <= 4 * size + (1 << 20) + 4096, "{size} bytes took {peak}");
+            let peak = peak_bytes(|| payload.decode::<replica::Report>().is_ok());
+            assert!(peak <= 4 * size + (1 << 20) + 4096, "{size} bytes took {peak}");
+            let peak = peak_bytes(|| replica::FetchResponse::decode(payload.clone()).is_ok());
+            assert!(peak <= 4 * size + (1 << 20) + 4096, "{size} bytes took {peak}");
+        }
+    }
+}

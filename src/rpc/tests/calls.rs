@@ -55,7 +55,9 @@ async fn fetched_records_are_slices_of_the_one_frame_they_came_in() {
     for ((_, found), sent) in partitions.iter().zip(&records) {
         assert_eq!(found, sent);
         let inside = found.as_ptr_range();
-        assert!(frame.start <= inside.start && inside.end <= frame.end, "not copied");
+        let sliced = frame.start <= inside.start && inside.end <= frame.end;
+        // The hundred bytes would keep half a megabyte alive.
+        assert_eq!(sliced, sent.len() > 100, "{} bytes", sent.len());
     }
 }
 

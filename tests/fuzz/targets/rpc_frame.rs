@@ -1,0 +1,8 @@
+//! See `harness::rpc_frame`.
+#![no_main]
+
+#[path = "../harness.rs"]
+#[allow(dead_code)]
+mod harness;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| harness::rpc_frame(data));

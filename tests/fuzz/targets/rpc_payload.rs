@@ -1,0 +1,8 @@
+//! See `harness::rpc_payload`.
+#![no_main]
+
+#[path = "../harness.rs"]
+#[allow(dead_code)]
+mod harness;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| harness::rpc_payload(data));
