@@ -2,7 +2,12 @@
 
 mod brokers;
 mod config_changes;
+mod elections;
 mod invariants;
+mod isr;
+mod nodes;
+mod random;
+mod reassignments;
 mod records;
 mod topics;
 
@@ -74,6 +79,94 @@ impl Script {
     fn start_broker(&mut self, id: i32, incarnation: u8, clean: bool) {
         self.register(id, incarnation, clean).expect("registers");
         self.change(id, false, false).expect("unfences");
+    }
+
+    fn by_hand(&mut self, name: &str, replicas: &[&[i32]], configs: &[(&str, &str)]) {
+        let mut new = self.new_topic(name, -1, -1);
+        let nodes = |ids: &&[i32]| ids.iter().copied().map(NodeId).collect();
+        new.assignments = (0..).map(PartitionIndex).zip(replicas.iter().map(nodes)).collect();
+        new.configs =
+            configs.iter().map(|(k, v)| ((*k).to_owned(), Some((*v).to_owned()))).collect();
+        self.create(vec![new]).remove(0).expect("created");
+    }
+
+    fn partition(&self, topic: &str, partition: i32) -> Partition {
+        let topic = self.state.topic_by_name(topic).expect("there");
+        topic.partition(PartitionIndex(partition)).expect("there").clone()
+    }
+
+    fn epoch(&self, id: i32) -> BrokerEpoch {
+        self.state.broker(NodeId(id)).map_or(BrokerEpoch(-1), |broker| broker.epoch)
+    }
+
+    /// What an up-to-date leader would ask for.
+    fn isr_change(&self, topic: &str, partition: i32, isr: &[i32]) -> IsrChange {
+        let now = self.partition(topic, partition);
+        IsrChange {
+            topic_id: self.state.topic_by_name(topic).expect("there").id,
+            partition: PartitionIndex(partition),
+            leader_epoch: now.leader_epoch,
+            partition_epoch: now.partition_epoch,
+            isr: isr.iter().map(|id| (NodeId(*id), self.epoch(*id))).collect(),
+            recovery: LeaderRecoveryState::Recovered,
+        }
+    }
+
+    fn ask(&mut self, asker: i32, change: IsrChange) -> Result<Partition, RefusalKind> {
+        let broker_epoch = self.epoch(asker);
+        let node_id = NodeId(asker);
+        let changes = vec![change];
+        match self.apply(Command::AlterPartitions(AlterPartitions {
+            node_id,
+            broker_epoch,
+            changes,
+        })) {
+            Response::AlterPartitions(mut results) => results.remove(0).map_err(|r| r.kind),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The leader changes the ISR, and must be let.
+    fn isr(&mut self, topic: &str, partition: i32, isr: &[i32]) {
+        let leader = self.partition(topic, partition).leader.expect("a leader");
+        let change = self.isr_change(topic, partition, isr);
+        self.ask(leader.0, change).expect("changed");
+    }
+
+    fn reassign(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        replicas: Option<&[i32]>,
+    ) -> Result<(), RefusalKind> {
+        let command = AlterReassignments {
+            partitions: vec![Reassignment {
+                topic: topic.to_owned(),
+                partition: PartitionIndex(partition),
+                replicas: replicas.map(|ids| ids.iter().copied().map(NodeId).collect()),
+            }],
+            allow_replication_factor_change: true,
+        };
+        match self.apply(Command::AlterReassignments(command)) {
+            Response::AlterReassignments(mut results) => results.remove(0).map_err(|r| r.kind),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn set(&mut self, resource: configs::ConfigResource, name: &str, value: &str) {
+        let kind = if value.is_empty() { ConfigOpKind::Delete } else { ConfigOpKind::Set };
+        let op = ConfigOp { name: name.to_owned(), kind, value: Some(value.to_owned()) };
+        let change = ConfigChange::Incremental(vec![op]);
+        let resources = vec![ConfigAlteration { resource, change }];
+        match self.apply(Command::AlterConfigs(AlterConfigs { resources, validate_only: false })) {
+            Response::AlterConfigs(mut results) => results.remove(0).expect("set"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn drain(&mut self, id: i32, on: bool) {
+        let value = if on { "true" } else { "" };
+        self.set(configs::ConfigResource::Broker(NodeId(id)), configs::DRAIN, value);
     }
 
     fn fence(&mut self, id: i32) {
