@@ -1,7 +1,7 @@
 //! The follower's side of replication: what the leader's answers do to the local log.
 
 use super::{Aftermath, Inner, Order, Partition};
-use crate::log::{AppendError, Log};
+use crate::log::{self, AppendError, Appended, Log};
 use crate::protocol::records::BatchIter;
 use crate::replica::{Answer, Input, LogView};
 use crate::types::{LeaderEpoch, NodeId, Offset};
@@ -44,6 +44,8 @@ pub enum LeaderAnswer {
         epoch: LeaderEpoch,
         /// Where it ends at the leader.
         end: Offset,
+        /// The leader's log start offset.
+        log_start: Offset,
     },
     /// The leader has nothing at the offset that was asked for.
     OutOfRange {
@@ -154,9 +156,9 @@ impl Inner {
             LeaderAnswer::Records { high_watermark, log_start, records } => {
                 (Answer::Records { high_watermark, log_start }, records)
             }
-            LeaderAnswer::Diverging { epoch, end } => {
+            LeaderAnswer::Diverging { epoch, end, log_start } => {
                 let local = log.epoch_end_offset(epoch);
-                (Answer::Diverging { epoch, end, local }, Bytes::new())
+                (Answer::Diverging { epoch, end, log_start, local }, Bytes::new())
             }
             LeaderAnswer::OutOfRange { start, end } => {
                 (Answer::OutOfRange { start, end }, Bytes::new())
@@ -241,10 +243,12 @@ impl Inner {
             return (Err(error), Aftermath::default());
         }
         let before = log.log_end_offset();
-        let appended = log.append_as_follower(records.clone());
+        let appended = append(log, records);
         let end = log.log_end_offset();
-        let aftermath =
+        let lowered = log.flushed_offset() < self.checkpointed;
+        let mut aftermath =
             if end > before { self.step(Input::Appended { end }) } else { Aftermath::default() };
+        aftermath.recovery_point_lowered = lowered;
         match appended {
             Ok(_) => (Ok(Took::Records { bytes: records.len(), behind: false }), aftermath),
             Err(AppendError::Failed(reason)) => {
@@ -261,6 +265,26 @@ impl Inner {
         let aftermath = self.fail(reason);
         (Err(FollowError::Stopped(reason.to_owned())), aftermath)
     }
+}
+
+/// Appends what the leader sent. A follower that begins at the leader's log start may get a batch
+/// that reaches back beyond it, because DeleteRecords went to the middle of it: the empty log then
+/// begins with the whole batch, and starts where it did.
+fn append(log: &mut Log, records: &Bytes) -> Result<Appended, AppendError> {
+    let (start, end) = (log.log_start_offset(), log.log_end_offset());
+    let first = BatchIter::new(records).next().and_then(Result::ok).map(|(header, _)| header);
+    let reaches_back = first
+        .filter(|first| start == end && first.base_offset < start && first.last_offset() >= start);
+    let Some(first) = reaches_back else { return log.append_as_follower(records.clone()) };
+    let failed = |error: log::Error| AppendError::Failed(error.to_string());
+    log.reset_to(first.base_offset).map_err(failed)?;
+    let appended = log.append_as_follower(records.clone());
+    if appended.is_err() && log.log_end_offset() < start {
+        log.reset_to(start).map_err(failed)?;
+    } else {
+        log.raise_log_start(start).map_err(failed)?;
+    }
+    appended
 }
 
 /// The offsets of a log that the rules look at.

@@ -91,15 +91,13 @@ impl Partition {
     /// Those of the disk, and a directory of another topic id.
     pub fn open(options: OpenOptions) -> Result<(Arc<Self>, RecoveryReport), Error> {
         let clock = Arc::clone(&options.clock);
-        let (log, mut report) =
+        let (log, report) =
             Log::open(options.disk, &options.dir, options.config, clock, options.hints)?;
         let view = LogView {
             start: log.log_start_offset(),
             end: log.log_end_offset(),
             flushed: log.flushed_offset(),
         };
-        // What was committed is gone: as bad as a lost flush, whatever became of that checkpoint.
-        report.lost_flushed |= view.end < options.high_watermark;
         let replica =
             replica::State::new(options.node, options.settings, view, options.high_watermark);
         let inner = Inner {
@@ -165,7 +163,15 @@ impl Partition {
         self.finish(aftermath);
     }
 
-    /// Lets followers that fell behind leave the ISR. Called now and then.
+    /// The controller refused, for certain, the ISR that was asked for at `partition_epoch`. Not to
+    /// be called when the result is unknown, nor when the refusal says that the partition epoch is
+    /// old: see [`Input::IsrRefused`].
+    pub fn isr_refused(&self, partition_epoch: PartitionEpoch) {
+        self.step(Input::IsrRefused { partition_epoch });
+    }
+
+    /// Lets followers that fell behind leave the ISR, and those that caught up join it. Called now
+    /// and then, well more often than `replica.lag.time.max.ms`.
     pub fn tick(&self) {
         self.step(Input::Tick { now_ms: self.monotonic_ms() });
     }

@@ -308,7 +308,9 @@ impl Inner {
                     aftermath.followers = true;
                 }
                 Effect::LowerHighWatermark(_) => aftermath.wake = true,
-                Effect::ReportFlushed(report) => aftermath.report = Some(report),
+                Effect::ReportFlushed(report) | Effect::FetchAgain(report) => {
+                    aftermath.report = Some(report);
+                }
                 Effect::AppendAnswered => aftermath.orders.push(Order::Append),
                 Effect::Truncate { to, unclean } => {
                     aftermath.orders.push(Order::Truncate { to, unclean });

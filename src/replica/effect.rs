@@ -30,6 +30,9 @@ pub enum Effect {
     AppendAnswered,
     /// Tell the leader at once how much is on disk here.
     ReportFlushed(FlushReport),
+    /// As [`Effect::ReportFlushed`], but by a fetch, which the leader checks: it has not said yet
+    /// that the logs agree.
+    FetchAgain(FlushReport),
     /// Cut the local log and its epochs at `to` (at the log's end, only the epochs), then say
     /// [`super::Input::Cut`].
     Truncate {
@@ -60,4 +63,7 @@ pub struct FlushReport {
     pub end: Offset,
     /// Everything below is on its disk.
     pub flushed: Offset,
+    /// Whether the leader has said, in this epoch, that the logs agree. If not, a report could
+    /// vouch for records that are about to be cut: only a fetch may say it.
+    pub agreed: bool,
 }

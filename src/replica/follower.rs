@@ -79,19 +79,27 @@ pub(super) fn answered(
         Answer::Records { high_watermark, log_start } => {
             follower.matched = true;
             follower.told = follower.told.max(Some(high_watermark));
-            effects.push(Effect::AppendAnswered);
-            watermark::follow(state, effects);
+            // First of all: what the leader has deleted is not to be seen any more, whatever
+            // becomes of the records.
             if log_start > log.start && log_start <= log.end {
                 effects.push(Effect::RaiseStart(log_start));
             }
+            effects.push(Effect::AppendAnswered);
+            watermark::follow(state, effects);
         }
-        Answer::Diverging { end, local, .. } => {
+        Answer::Diverging { end, log_start, local, .. } => {
             follower.matched = false;
             // The end of the largest epoch that both know, by whoever of the two has less of it
             // (KIP-279); without epochs of its own, what the leader says.
             let own = if local.1 == Offset::NONE { log.end } else { local.1 };
             let to = end.min(own).min(log.end);
-            effects.push(Effect::Truncate { to, unclean: to < state.high_watermark });
+            effects.push(if to > log_start {
+                Effect::Truncate { to, unclean: to < state.high_watermark }
+            } else {
+                // What would be left lies where the leader has deleted everything, and cannot be
+                // compared any more.
+                Effect::Restart { at: log_start, unclean: log_start < state.high_watermark }
+            });
         }
         Answer::OutOfRange { start, end } => {
             follower.matched = false;
@@ -127,15 +135,19 @@ pub(super) fn cut(state: &mut State, log: LogView, effects: &mut Vec<Effect>) {
     }
 }
 
-/// Tells the leader what is on disk, once it knows that the logs agree.
+/// Tells the leader what is on disk: by a report once it has said that the logs agree, before by
+/// a fetch.
 pub(super) fn report(state: &State, effects: &mut Vec<Effect>) {
     let Role::Follower(follower) = &state.role else { return };
-    if follower.matched {
-        effects.push(Effect::ReportFlushed(FlushReport {
-            leader: follower.leader,
-            leader_epoch: follower.epoch,
-            end: state.log.end,
-            flushed: state.log.flushed,
-        }));
-    }
+    let report = FlushReport {
+        leader: follower.leader,
+        leader_epoch: follower.epoch,
+        end: state.log.end,
+        flushed: state.log.flushed,
+        agreed: follower.matched,
+    };
+    effects.push(match report.agreed {
+        true => Effect::ReportFlushed(report),
+        false => Effect::FetchAgain(report),
+    });
 }

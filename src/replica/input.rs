@@ -128,6 +128,8 @@ pub enum Answer {
         epoch: LeaderEpoch,
         /// Where that epoch ends in the leader's log.
         end: Offset,
+        /// The leader's log start offset. It cannot vouch for anything below.
+        log_start: Offset,
         /// The follower's own largest epoch that is not above `epoch`, and where it ends in the
         /// local log; both "none" when the local log knows no epochs.
         local: (LeaderEpoch, Offset),

@@ -285,7 +285,11 @@ impl Core {
         let ours =
             self.slots.get(&key).is_some_and(|slot| slot.leader_epoch == report.leader_epoch);
         if ours && report.leader == self.options.leader {
-            self.reports.insert(key, report);
+            if report.agreed {
+                self.reports.insert(key, report);
+            } else {
+                self.changed.insert(key);
+            }
         }
     }
 
@@ -414,8 +418,8 @@ impl Core {
         let Some(slot) = self.slots.get_mut(&key) else { return };
         let Some(asked) = slot.asked.clone() else { return };
         let answer = match answered.outcome {
-            Ok(Fetched { diverging: Some((epoch, end)), .. }) => {
-                LeaderAnswer::Diverging { epoch, end }
+            Ok(Fetched { diverging: Some((epoch, end)), log_start, .. }) => {
+                LeaderAnswer::Diverging { epoch, end, log_start }
             }
             Ok(Fetched { high_watermark, log_start, .. }) => {
                 LeaderAnswer::Records { high_watermark, log_start, records }
