@@ -205,8 +205,59 @@ pub const RAFT_ELECTION_MS_MIN: u64 = 200;
 /// See [`RAFT_ELECTION_MS_MIN`].
 pub const RAFT_ELECTION_MS_MAX: u64 = 400;
 
+/// How long one append between members may take, however often the engine asks for it anew, in
+/// milliseconds: the largest entry over a slow network.
+pub const RAFT_APPEND_MS_MAX: u64 = 30_000;
+
+/// Pause before a member that could not be reached is called again, in milliseconds.
+pub const RAFT_BACKOFF_MS: u64 = 100;
+
+/// Bytes of one piece of a snapshot on its way to another member.
+pub const RAFT_SNAPSHOT_PIECE_BYTES: u64 = 1024 * 1024;
+
+/// How long a member may take over one piece of a snapshot, the last one with all its syncs, in
+/// milliseconds.
+pub const RAFT_SNAPSHOT_PIECE_MS_MAX: u64 = 30_000;
+
+/// Milliseconds after which a half-received snapshot that nobody goes on with is dropped.
+pub const RAFT_SNAPSHOT_IDLE_MS: u64 = 60_000;
+
+/// Elections that a member stands for at most because the leader's process is gone.
+pub const RAFT_HASTE_ATTEMPTS: u32 = 4;
+
+/// Milliseconds that such an election waits beyond the lease: clocks' grain, and members that
+/// heard of the leader a little later.
+pub const RAFT_HASTE_MARGIN_MS: u64 = 20;
+
+/// Milliseconds between the elections of two members that lost the same leader.
+pub const RAFT_HASTE_STAGGER_MS: u64 = 50;
+
+/// How long the controller may take over one call other than a proposal, in milliseconds.
+pub const CONTROL_CALL_MS_MAX: u64 = 2_000;
+
+/// Pause before a call to the controller is made again, in milliseconds.
+pub const CONTROL_RETRY_MS: u64 = 20;
+
+/// Calls that may wait for the controller's task.
+pub const CONTROLLER_QUEUE_MAX: usize = 4_096;
+
+/// Milliseconds between two looks at the membership of the Raft group.
+pub const MEMBERSHIP_CHECK_MS: u64 = 200;
+
+/// How long one change of the membership may take, in milliseconds.
+pub const MEMBERSHIP_CHANGE_MS_MAX: u64 = 10_000;
+
+/// Entries that a learner may lack when it is made a voter.
+pub const MEMBERSHIP_LAG_ENTRIES_MAX: u64 = 128;
+
+/// Preferred leaders that are elected by one command.
+pub const LEADER_REBALANCE_PARTITIONS_MAX: usize = 1_000;
+
 /// Members of the Raft group that vote, as long as there are so many nodes.
 pub const METADATA_VOTERS: usize = 3;
+
+/// Milliseconds between two heartbeats of a broker to the controller.
+pub const BROKER_HEARTBEAT_MS: u64 = 100;
 
 /// Milliseconds without a heartbeat after which a broker is fenced.
 pub const BROKER_SESSION_TIMEOUT_MS: u64 = 1_000;
@@ -489,12 +540,16 @@ const _: () = assert!(METADATA_ENTRIES_KEPT < METADATA_SNAPSHOT_ENTRIES);
 const _: () = assert!(METADATA_SNAPSHOTS_KEPT >= 2);
 const _: () = assert!(RAFT_HEARTBEAT_MS < RAFT_ELECTION_MS_MIN);
 const _: () = assert!(RAFT_ELECTION_MS_MIN < RAFT_ELECTION_MS_MAX);
+const _: () = assert!(RAFT_APPEND_MS_MAX <= METADATA_PROPOSAL_TIMEOUT_MS);
+const _: () = assert!(RAFT_SNAPSHOT_PIECE_BYTES < METADATA_SNAPSHOT_BYTES_MAX as u64);
+const _: () = assert!(RAFT_SNAPSHOT_PIECE_MS_MAX < RAFT_SNAPSHOT_IDLE_MS);
 const _: () = assert!(RAFT_ELECTION_MS_MAX < BROKER_SESSION_TIMEOUT_MS);
 const _: () = assert!(METADATA_VOTERS % 2 == 1);
 const _: () = assert!(REPLICA_PARTITION_BYTES_MAX <= REPLICA_CATCH_UP_BYTES_MAX);
 const _: () = assert!(REPLICA_CATCH_UP_BYTES_MAX < REPLICA_FETCH_BYTES_MAX as usize);
 const _: () = assert!((REPLICA_FETCH_BYTES_MAX as usize) < RPC_FRAME_BYTES_MAX);
 const _: () = assert!(REPLICA_FETCH_WAIT_MS <= REPLICA_FETCH_WAIT_MS_MAX);
+const _: () = assert!(BROKER_HEARTBEAT_MS * 5 <= BROKER_SESSION_TIMEOUT_MS);
 const _: () = assert!(CONTROL_REQUEST_BYTES_MAX <= METADATA_ENTRY_BYTES_MAX / 4);
 const _: () = assert!(RPC_PING_MS * 3 <= RPC_SILENCE_MS_MAX);
 const _: () = assert!(RPC_PROBE_MS * 3 < RPC_CONNECT_MS_MAX);

@@ -102,7 +102,11 @@ pub fn run() -> ExitCode {
 
 /// Sends logs to stderr: a node's from `info` on, a command's only when something is wrong.
 fn show_logs(serves: bool) {
-    let default = if serves { "info,openraft=warn,sled=warn,tarpc=warn" } else { "warn" };
+    // Of a member that is away openraft tells at every heartbeat, and of each message that comes
+    // late; what matters of it, the node says itself.
+    const NODE: &str = "info,openraft=error,openraft::replication=off,openraft::raft=off,\
+        openraft::core=off,sled=warn,tarpc=warn";
+    let default = if serves { NODE } else { "warn" };
     let filter = match std::env::var("PURLIN_LOG") {
         Ok(wanted) if !wanted.is_empty() => EnvFilter::try_new(format!("tarpc=warn,{wanted}"))
             .unwrap_or_else(|error| {

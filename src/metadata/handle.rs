@@ -1,44 +1,47 @@
 //! How the rest of the node talks to the metadata group.
 
-use super::controller::{Admission, Admitted, Heartbeat, HeartbeatAnswer, Quorum};
+use super::controller::{
+    self, Admission, Admitted, Asker, ControlAnswer, ControlCall, Heartbeat, HeartbeatAnswer,
+    Quorum,
+};
 use super::image::Image;
 use super::peers::RaftCall;
+use super::proposer::{self, Proposer};
 use super::publisher::{Publisher, Subscription};
-use super::raft::{self, Peer, Running};
-use super::state::{Command, Response, codec};
-use super::state::{Refusal, RegisterBroker};
+use super::raft::{self, Haste, Peer, Running};
+use super::state::{Command, Refusal, RegisterBroker, Response};
 use super::{Error, MetadataOptions, StartAs};
 use crate::env::spawn;
 use crate::limits::{
-    METADATA_ENTRY_BYTES_MAX, METADATA_PROPOSAL_TIMEOUT_MS, METADATA_PROPOSALS_MAX,
+    CONTROL_CALL_MS_MAX, METADATA_PROPOSAL_TIMEOUT_MS, METADATA_PROPOSALS_MAX, REGISTRATION_MS_MAX,
 };
-use crate::rpc::Payload;
-use crate::types::{BrokerEpoch, IncarnationId, NodeId};
-use openraft::error::{ClientWriteError, RaftError};
+use crate::rpc::{Caller, ControlHandler, Declined, Disconnected, Payload, RaftHandler};
+use crate::types::{BrokerEpoch, NodeId};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, Semaphore, broadcast};
+use tokio::time::Instant;
 
 /// The metadata group, as seen from this node. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Handle(Arc<Inner>);
 
 struct Inner {
-    node_id: NodeId,
-    raft: raft::Raft,
-    publisher: Arc<Publisher>,
-    proposals: Semaphore,
-    stopped: AtomicBool,
+    proposer: Arc<Proposer>,
+    asker: Asker,
+    raft_service: raft::Service,
+    control_service: Arc<controller::Service>,
+    /// Calls to the controller that may be open at once.
+    calls: Semaphore,
     /// What has to be taken down in the end.
     running: Mutex<Option<Running>>,
 }
 
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Metadata").field("node_id", &self.node_id).finish_non_exhaustive()
+        f.debug_struct("Metadata").field("node_id", &self.proposer.node_id).finish_non_exhaustive()
     }
 }
 
@@ -69,54 +72,67 @@ impl Handle {
     /// The newest applied metadata.
     #[must_use]
     pub fn image(&self) -> Arc<Image> {
-        self.0.publisher.image()
+        self.0.proposer.publisher.image()
     }
 
     /// Follows the changes.
     #[must_use]
     pub fn subscribe(&self) -> Subscription {
-        self.0.publisher.subscribe()
+        self.0.proposer.publisher.subscribe()
     }
 
-    /// Proposes a command and waits until it is committed and applied on this node, so that
-    /// [`Self::image`] shows it.
+    /// Proposes a command, on whichever node, and waits until it is committed and applied on this
+    /// one, so that [`Self::image`] shows it.
     ///
     /// # Errors
     /// See [`Error`]: the command has certainly not been applied, or its fate is unknown.
     /// Refusals of single items are part of the response.
     pub async fn propose(&self, command: Command) -> Result<Response, Error> {
-        let inner = &self.0;
-        if inner.stopped.load(Ordering::Acquire) {
-            return Err(Error::Stopped);
-        }
-        let bytes = codec::encoded_bytes(&command);
-        if bytes > METADATA_ENTRY_BYTES_MAX {
-            return Err(Error::TooLarge { bytes, bytes_max: METADATA_ENTRY_BYTES_MAX });
-        }
-        let _permit = inner.proposals.try_acquire().map_err(|_| Error::Overloaded)?;
-        let timeout = Duration::from_millis(METADATA_PROPOSAL_TIMEOUT_MS);
-        match tokio::time::timeout(timeout, inner.raft.client_write(command)).await {
-            Err(_) => Err(Error::Timeout(METADATA_PROPOSAL_TIMEOUT_MS)),
-            Ok(Ok(written)) => Ok(written.data),
-            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))) => {
-                let controller = forward.leader_id.map(raft::node_id);
-                Err(Error::NotController { here: inner.node_id, controller })
+        self.propose_within(command, Duration::from_millis(METADATA_PROPOSAL_TIMEOUT_MS)).await
+    }
+
+    /// As [`Self::propose`], with another patience.
+    ///
+    /// # Errors
+    /// As [`Self::propose`].
+    pub async fn propose_within(
+        &self,
+        command: Command,
+        within: Duration,
+    ) -> Result<Response, Error> {
+        let deadline = Instant::now() + within;
+        proposer::check_size(&command)?;
+        match self.ask(ControlCall::Propose(command), within).await? {
+            ControlAnswer::Proposed { response, applied_count } => {
+                self.wait_applied(applied_count, deadline).await?;
+                Ok(response)
             }
-            Ok(Err(RaftError::APIError(error))) => Err(Error::Failed(error.to_string())),
-            Ok(Err(RaftError::Fatal(_))) if inner.stopped.load(Ordering::Acquire) => {
-                Err(Error::Stopped)
-            }
-            Ok(Err(RaftError::Fatal(error))) => Err(Error::Failed(error.to_string())),
+            other => Err(out_of_kind(&other)),
         }
+    }
+
+    async fn ask(&self, call: ControlCall, within: Duration) -> Result<ControlAnswer, Error> {
+        let _permit = self.0.calls.try_acquire().map_err(|_| Error::Overloaded)?;
+        self.0.asker.ask(call, within).await
+    }
+
+    /// Waits until so many entries are applied here.
+    async fn wait_applied(&self, applied_count: u64, deadline: Instant) -> Result<(), Error> {
+        let began = Instant::now();
+        let applied = self.0.proposer.publisher.wait_applied(applied_count);
+        tokio::time::timeout_at(deadline, applied).await.map_err(|_| {
+            let waited_ms = began.elapsed().as_millis();
+            Error::Timeout(u64::try_from(waited_ms).unwrap_or(u64::MAX))
+        })
     }
 
     /// How the group is doing.
     #[must_use]
     pub fn status(&self) -> Status {
-        let metrics = self.0.raft.metrics().borrow().clone();
+        let metrics = self.0.proposer.raft.metrics().borrow().clone();
         let membership = metrics.membership_config.membership();
         Status {
-            node_id: self.0.node_id,
+            node_id: self.0.proposer.node_id,
             controller: metrics.current_leader.map(raft::node_id),
             term: metrics.current_term,
             voters: membership.voter_ids().map(raft::node_id).collect(),
@@ -133,15 +149,22 @@ impl Handle {
     /// # Errors
     /// See [`Error`]; nothing is changed by it.
     pub async fn quorum(&self) -> Result<Quorum, Error> {
-        todo!("ask the controller")
+        match self.ask(ControlCall::Quorum, Duration::from_millis(CONTROL_CALL_MS_MAX)).await? {
+            ControlAnswer::Quorum(quorum) => Ok(quorum),
+            other => Err(out_of_kind(&other)),
+        }
     }
 
-    /// Tells the controller that a broker of this node lives.
+    /// Tells the controller that the broker of this node lives, and hears whether it is fenced.
     ///
     /// # Errors
-    /// See [`Error`]; try again until the next heartbeat is due.
+    /// See [`Error`]; the next heartbeat comes anyway.
     pub async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<HeartbeatAnswer, Error> {
-        todo!("send {heartbeat:?} to the controller")
+        let within = Duration::from_millis(CONTROL_CALL_MS_MAX);
+        match self.ask(ControlCall::Heartbeat(heartbeat), within).await? {
+            ControlAnswer::Heartbeat(answer) => Ok(answer),
+            other => Err(out_of_kind(&other)),
+        }
     }
 
     /// Registers a broker with the controller, which refuses a second process with the id of one
@@ -154,7 +177,15 @@ impl Handle {
         &self,
         registration: RegisterBroker,
     ) -> Result<Result<BrokerEpoch, Refusal>, Error> {
-        todo!("send {registration:?} to the controller")
+        let within = Duration::from_millis(REGISTRATION_MS_MAX);
+        let deadline = Instant::now() + within;
+        match self.ask(ControlCall::Register(registration), within).await? {
+            ControlAnswer::Registered { outcome, applied_count } => {
+                self.wait_applied(applied_count, deadline).await?;
+                Ok(outcome)
+            }
+            other => Err(out_of_kind(&other)),
+        }
     }
 
     /// Lets a node into the cluster on behalf of whoever asked; it gets an id, and the controller
@@ -163,32 +194,74 @@ impl Handle {
     /// # Errors
     /// See [`Error`]; the inner result is the refusal, with the way out.
     pub async fn admit(&self, admission: Admission) -> Result<Result<Admitted, Refusal>, Error> {
-        todo!("send {admission:?} to the controller")
+        let within = Duration::from_millis(REGISTRATION_MS_MAX);
+        match self.ask(ControlCall::Admit(admission), within).await? {
+            ControlAnswer::Admitted(outcome) => Ok(outcome),
+            other => Err(out_of_kind(&other)),
+        }
     }
 
-    /// Whether this node belongs to the group: its log names it as voter or learner.
+    /// Whether this node belongs to the group: its log, which is durable, names it as voter or
+    /// learner. A joiner becomes one when the controller has reached it; from then on its
+    /// directory must not be begun anew ([`StartAs::Member`]).
     #[must_use]
     pub fn is_member(&self) -> bool {
-        let status = self.status();
-        let me = self.0.node_id;
-        status.voters.contains(&me) || status.learners.contains(&me)
+        // The very metrics that `wait_member` waits for: the engine reports several kinds, one
+        // after the other.
+        let metrics = self.0.proposer.raft.server_metrics().borrow().clone();
+        let me = raft::raft_id(self.0.proposer.node_id);
+        metrics.membership_config.membership().get_node(&me).is_some()
     }
 
-    /// Answers a Raft call of another member.
-    pub async fn serve_raft(&self, call: RaftCall) -> Payload {
-        todo!("answer {call:?}")
+    /// Waits until [`Self::is_member`].
+    ///
+    /// # Errors
+    /// [`Error::Timeout`], and [`Error::Stopped`] when the engine ended meanwhile.
+    pub async fn wait_member(&self, within: Duration) -> Result<(), Error> {
+        let mut metrics = self.0.proposer.raft.server_metrics();
+        let member = async {
+            while !self.is_member() {
+                metrics.changed().await.map_err(|_| Error::Stopped)?;
+            }
+            Ok(())
+        };
+        let late = || Error::Timeout(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
+        tokio::time::timeout(within, member).await.map_err(|_| late())?
+    }
+
+    /// Answers a Raft call of another member. An error means that nothing was done.
+    ///
+    /// # Errors
+    /// Why nothing was done.
+    pub async fn serve_raft(&self, call: RaftCall) -> Result<Payload, Declined> {
+        self.0.raft_service.serve(call).await
     }
 
     /// Answers a control call of another node. The payloads of both are the business of
     /// `metadata::controller`.
-    pub async fn serve_control(&self, call: Payload) -> Payload {
-        todo!("answer {call:?}")
+    ///
+    /// # Errors
+    /// Why nothing was done.
+    pub async fn serve_control(&self, call: &Payload) -> Result<Payload, Declined> {
+        let call: ControlCall = call.decode()?;
+        Ok(Payload::encode(&self.0.control_service.answer(call).await))
     }
 
-    /// The connections of a node were closed or reset: a suspicion, to be looked into. To be told
-    /// of every such event; returns at once.
-    pub fn disconnected(&self, node: NodeId, incarnation: IncarnationId) {
-        tracing::debug!(%node, %incarnation, "a node's connections ended");
+    /// Answers the admission call of a process that has no id yet: any member asks the controller
+    /// on its behalf. Nothing else can be asked for in this way.
+    ///
+    /// # Errors
+    /// Why nothing was done.
+    pub async fn serve_admission(&self, call: &Payload) -> Result<Payload, Declined> {
+        let call: ControlCall = call.decode()?;
+        let ControlCall::Admit(admission) = call else {
+            return Err(Declined("only admission can be asked for without an id".to_owned()));
+        };
+        let answer = match self.admit(admission).await {
+            Ok(outcome) => ControlAnswer::Admitted(outcome),
+            Err(error) => ControlAnswer::failed(&error),
+        };
+        Ok(Payload::encode(&answer))
     }
 
     /// Makes a snapshot now, rather than when the log has grown; returns once it has begun.
@@ -196,7 +269,7 @@ impl Handle {
     /// # Errors
     /// [`Error::Failed`] when the group does not work any more.
     pub async fn trigger_snapshot(&self) -> Result<(), Error> {
-        let asked = self.0.raft.trigger().snapshot().await;
+        let asked = self.0.proposer.raft.trigger().snapshot().await;
         asked.map_err(|error| Error::Failed(error.to_string()))
     }
 
@@ -206,13 +279,13 @@ impl Handle {
     /// # Errors
     /// [`Error::Failed`] when something could not be written; the next start then takes longer.
     pub async fn shutdown(&self) -> Result<(), Error> {
-        self.0.stopped.store(true, Ordering::Release);
+        self.0.proposer.stop();
         let Some(running) = self.0.running.lock().await.take() else { return Ok(()) };
         let written = running.checkpoint().await;
-        let stopped = self.0.raft.shutdown().await;
+        let stopped = self.0.proposer.raft.shutdown().await;
         let threads = running.threads.clone();
         drop(running);
-        self.0.publisher.close();
+        self.0.proposer.publisher.close();
         // The engine has ended, and with it the other ends of the threads' queues.
         let joined = tokio::task::spawn_blocking(move || threads.join()).await;
         written.map_err(|error| Error::Failed(error.to_string()))?;
@@ -230,31 +303,93 @@ pub async fn start(options: MetadataOptions) -> Result<Handle, Error> {
     let failed = |error: String| Error::Failed(error);
     let publisher = Publisher::new(options.cluster_id);
     let node = raft::raft_id(options.node_id);
-    let peer = Peer { rpc: options.rpc.clone() };
-    let (node_id, founder) = (options.node_id, options.start_as == StartAs::Founder);
+    let options = Arc::new(options);
     let opening = {
-        let publisher = Arc::clone(&publisher);
+        let (options, publisher) = (Arc::clone(&options), Arc::clone(&publisher));
         tokio::task::spawn_blocking(move || raft::open(&options, publisher))
     };
     let member = opening.await.map_err(|error| failed(error.to_string()))?;
-    let running = member.map_err(|error| failed(error.to_string()))?.run(node).await;
+    let running = member.map_err(|error| failed(error.to_string()))?.run(&options).await;
     let running = running.map_err(failed)?;
     let raft = running.raft.clone();
+    let founder = options.start_as == StartAs::Founder;
     if founder && !raft.is_initialized().await.map_err(|error| failed(error.to_string()))? {
-        let members = BTreeMap::from([(node, peer)]);
+        let members = BTreeMap::from([(node, Peer { rpc: options.rpc.clone() })]);
         raft.initialize(members).await.map_err(|error| failed(error.to_string()))?;
     }
     follow_controller(&raft, &publisher);
-    let handle = Handle(Arc::new(Inner {
-        node_id,
-        raft,
-        publisher,
-        proposals: Semaphore::new(METADATA_PROPOSALS_MAX),
-        stopped: AtomicBool::new(false),
-        running: Mutex::new(Some(running)),
-    }));
+    let handle = Handle::new(&options, running, publisher);
+    handle.follow_disconnections(&options);
     handle.lead_if_alone().await?;
     Ok(handle)
+}
+
+fn out_of_kind(answer: &ControlAnswer) -> Error {
+    Error::Unknown(format!("the controller answered another question: {answer:?}"))
+}
+
+impl Handle {
+    fn new(options: &MetadataOptions, running: Running, publisher: Arc<Publisher>) -> Self {
+        let raft = running.raft.clone();
+        let (cluster_id, node_id) = (options.cluster_id, options.node_id);
+        let proposer =
+            Arc::new(Proposer::new(cluster_id, node_id, raft.clone(), running.log(), publisher));
+        let control_service = Arc::new(controller::Service::start(
+            Arc::clone(&proposer),
+            Arc::clone(&running.contacts),
+            Arc::clone(&options.clock),
+            Arc::clone(&options.peers),
+            options.controller,
+        ));
+        let asker = Asker {
+            proposer: Arc::clone(&proposer),
+            service: Arc::clone(&control_service),
+            peers: Arc::clone(&options.peers),
+        };
+        Self(Arc::new(Inner {
+            proposer,
+            asker,
+            raft_service: raft::Service::new(raft, cluster_id),
+            control_service,
+            calls: Semaphore::new(METADATA_PROPOSALS_MAX),
+            running: Mutex::new(Some(running)),
+        }))
+    }
+
+    /// Lost connections are suspicions: of the group's leader, and of a broker.
+    fn follow_disconnections(&self, options: &MetadataOptions) {
+        let Some(mut lost) = options.peers.disconnections() else { return };
+        let haste = Arc::new(Haste {
+            raft: self.0.proposer.raft.clone(),
+            peers: Arc::clone(&options.peers),
+            timing: options.timing,
+            own: options.node_id,
+            turn: Semaphore::new(1),
+        });
+        let service = Arc::clone(&self.0.control_service);
+        let mut metrics = self.0.proposer.raft.server_metrics();
+        spawn::spawn("metadata suspicions", async move {
+            loop {
+                let event = tokio::select! {
+                    changed = metrics.changed() => match changed {
+                        Ok(()) => continue,
+                        Err(_) => return,
+                    },
+                    event = lost.recv() => event,
+                };
+                match event {
+                    Ok(Disconnected { node, incarnation, .. }) => {
+                        service.suspect(node, incarnation);
+                        let haste = Arc::clone(&haste);
+                        spawn::spawn("metadata haste", async move { haste.suspect(node).await });
+                    }
+                    // What was missed, sessions and elections find out in time.
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => return,
+                }
+            }
+        });
+    }
 }
 
 impl Handle {
@@ -262,8 +397,8 @@ impl Handle {
     /// the log is applied up to its end.
     async fn lead_if_alone(&self) -> Result<(), Error> {
         let failed = |error: String| Error::Failed(error);
-        let raft = &self.0.raft;
-        let me = raft::raft_id(self.0.node_id);
+        let raft = &self.0.proposer.raft;
+        let me = raft::raft_id(self.0.proposer.node_id);
         // Asked of the engine itself: metrics may still be those of before it started.
         let voters = raft
             .with_raft_state(|state| {
@@ -276,7 +411,7 @@ impl Handle {
         }
         // Ignored by a leader: one that was leader before the restart goes on as one.
         raft.trigger().elect().await.map_err(|error| failed(error.to_string()))?;
-        let last = self.0.running.lock().await.as_ref().and_then(Running::last_log_index);
+        let last = self.0.proposer.log.last().map(|log_id| log_id.index);
         let timeout = Duration::from_millis(METADATA_PROPOSAL_TIMEOUT_MS);
         raft.wait(Some(timeout))
             .metrics(
@@ -295,7 +430,7 @@ impl Handle {
         // One task alone tells the image who the controller is; wait until it has.
         let mut changes = self.subscribe();
         let told = async {
-            while self.image().controller() != Some(self.0.node_id) {
+            while self.image().controller() != Some(self.0.proposer.node_id) {
                 if changes.next().await.is_none() {
                     break;
                 }
@@ -320,4 +455,39 @@ fn follow_controller(raft: &raft::Raft, publisher: &Arc<Publisher>) {
             }
         }
     });
+}
+
+impl RaftHandler for Handle {
+    async fn append_entries(&self, _: Caller, request: Payload) -> Result<Payload, Declined> {
+        self.serve_raft(RaftCall::Append(request)).await
+    }
+
+    async fn vote(&self, _: Caller, request: Payload) -> Result<Payload, Declined> {
+        self.serve_raft(RaftCall::Vote(request)).await
+    }
+
+    async fn install_snapshot(&self, _: Caller, request: Payload) -> Result<Payload, Declined> {
+        self.serve_raft(RaftCall::Snapshot(request)).await
+    }
+}
+
+impl ControlHandler for Handle {
+    async fn control(&self, _: Caller, request: Payload) -> Result<Payload, Declined> {
+        self.serve_control(&request).await
+    }
+
+    async fn admit(&self, _: Caller, request: Payload) -> Result<Payload, Declined> {
+        self.serve_admission(&request).await
+    }
+
+    fn refuses(&self, node: NodeId) -> Option<String> {
+        let image = self.image();
+        let removed = image.state().node(node).is_some_and(|known| known.removed);
+        removed.then(|| {
+            format!(
+                "node {node} was removed from the cluster; empty its data directory and join again \
+                 to get a new id"
+            )
+        })
+    }
 }

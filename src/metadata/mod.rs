@@ -16,6 +16,7 @@ mod handle;
 mod image;
 pub mod liveness;
 mod peers;
+mod proposer;
 mod publisher;
 mod raft;
 pub mod state;
@@ -23,7 +24,7 @@ pub mod state;
 pub use controller::{Admission, Admitted, Heartbeat, HeartbeatAnswer, Quorum, QuorumReplica};
 pub use handle::{Handle, Status, start};
 pub use image::Image;
-pub use peers::{CallError, NoPeers, Peers, Probed, RaftCall};
+pub use peers::{Answer, NoPeers, Peers, RaftCall};
 pub use publisher::Subscription;
 pub use raft::dump::{describe_entry, describe_file};
 pub use state::{Command, Delta, Response};
@@ -112,6 +113,24 @@ impl Default for RaftTiming {
     }
 }
 
+/// When the log gives way to snapshots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SnapshotOptions {
+    /// Entries between two snapshots.
+    pub every_entries: u64,
+    /// Entries that stay in the log behind a snapshot, for members that lag a little.
+    pub entries_kept: u64,
+}
+
+impl Default for SnapshotOptions {
+    fn default() -> Self {
+        Self {
+            every_entries: crate::limits::METADATA_SNAPSHOT_ENTRIES,
+            entries_kept: crate::limits::METADATA_ENTRIES_KEPT,
+        }
+    }
+}
+
 /// What the controller goes by, while this node is it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ControllerOptions {
@@ -120,6 +139,8 @@ pub struct ControllerOptions {
     /// Milliseconds without a heartbeat after which a broker is fenced
     /// (`broker.session.timeout.ms`).
     pub session_timeout_ms: u64,
+    /// Milliseconds between two heartbeats of a broker (`broker.heartbeat.interval.ms`).
+    pub heartbeat_ms: u64,
     /// Whether leadership goes back to preferred replicas by itself
     /// (`auto.leader.rebalance.enable`).
     pub auto_leader_rebalance: bool,
@@ -132,6 +153,7 @@ impl Default for ControllerOptions {
         Self {
             voters: crate::limits::METADATA_VOTERS,
             session_timeout_ms: crate::limits::BROKER_SESSION_TIMEOUT_MS,
+            heartbeat_ms: crate::limits::BROKER_HEARTBEAT_MS,
             auto_leader_rebalance: true,
             rebalance_interval_s: crate::limits::LEADER_REBALANCE_INTERVAL_S,
         }
@@ -160,6 +182,8 @@ pub struct MetadataOptions {
     pub peers: Arc<dyn Peers>,
     /// How fast the group is; the same on every member.
     pub timing: RaftTiming,
+    /// When the log gives way to snapshots.
+    pub snapshots: SnapshotOptions,
     /// What to go by as controller.
     pub controller: ControllerOptions,
     /// Wall-clock time, for the log's timestamps and for what people read; decides nothing.

@@ -1,15 +1,16 @@
 //! The way to other nodes, as the metadata group needs it.
 //!
-//! In production this is `rpc::Pool`; tests put faults in between. Calls carry [`Payload`]s, whose
-//! content is decided in `raft::network` (Raft) and `controller::messages` (control).
+//! In production this is `rpc::Pool`; tests put faults in between. What the payloads of the calls
+//! hold is decided in `raft::network` (Raft) and `controller::messages` (control).
 //!
-//! Invariant: a [`CallError::NotSent`] means that the other side can't have seen the call.
+//! Must never: retry, or decide anything. A call is made once.
 
-use crate::rpc::Payload;
-use crate::types::{IncarnationId, NodeId};
+use crate::rpc::{self, Alive, Disconnected, Payload};
+use crate::types::NodeId;
 use futures::future::BoxFuture;
 use std::fmt;
 use std::time::Duration;
+use tokio::sync::broadcast;
 
 /// One call between members of the Raft group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,56 +23,50 @@ pub enum RaftCall {
     Snapshot(Payload),
 }
 
-/// Why a call has no answer, by what the caller may do next.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CallError {
-    /// It never left: it can be made again, also elsewhere.
-    #[error("{0}")]
-    NotSent(String),
-    /// It was sent; whether it took effect is unknown.
-    #[error("{0}")]
-    Unknown(String),
-}
-
-/// What came of asking an address whether its node lives.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Probed {
-    /// A node answers there.
-    Alive {
-        /// Which.
-        node_id: NodeId,
-        /// Which start of it.
-        incarnation: IncarnationId,
-    },
-    /// The system says that nobody listens there: the process has ended.
-    Refused,
-    /// No answer in time: nothing is known.
-    Unknown,
-}
+/// What comes of a call.
+pub type Answer = BoxFuture<'static, Result<Payload, rpc::Error>>;
 
 /// Calls to other nodes.
 pub trait Peers: Send + Sync + fmt::Debug + 'static {
     /// Makes a Raft call to a node, on the connection that is kept for Raft, and waits up to
     /// `within` for the answer.
-    fn raft(
-        &self,
-        node: NodeId,
-        address: &str,
-        call: RaftCall,
-        within: Duration,
-    ) -> BoxFuture<'static, Result<Payload, CallError>>;
+    fn raft(&self, node: NodeId, address: &str, call: RaftCall, within: Duration) -> Answer;
 
-    /// Makes a control call to a node.
-    fn control(
-        &self,
-        node: NodeId,
-        address: &str,
-        call: Payload,
-        within: Duration,
-    ) -> BoxFuture<'static, Result<Payload, CallError>>;
+    /// Makes a control call to a node, and waits up to `within` for the answer.
+    fn control(&self, node: NodeId, address: &str, call: Payload, within: Duration) -> Answer;
 
     /// Asks who answers at an address, with little patience.
-    fn probe(&self, address: &str) -> BoxFuture<'static, Probed>;
+    fn probe(&self, address: &str) -> BoxFuture<'static, Alive>;
+
+    /// News of connections that others ended. `None` when there are none to be had.
+    fn disconnections(&self) -> Option<broadcast::Receiver<Disconnected>>;
+}
+
+impl Peers for rpc::Pool {
+    fn raft(&self, node: NodeId, address: &str, call: RaftCall, within: Duration) -> Answer {
+        let peer = Self::raft(self, node, address);
+        Box::pin(async move {
+            match call {
+                RaftCall::Append(payload) => peer.append_entries(payload, within).await,
+                RaftCall::Vote(payload) => peer.vote(payload, within).await,
+                RaftCall::Snapshot(payload) => peer.install_snapshot(payload, within).await,
+            }
+        })
+    }
+
+    fn control(&self, node: NodeId, address: &str, call: Payload, within: Duration) -> Answer {
+        let peer = Self::control(self, node, address);
+        Box::pin(async move { peer.control(call, within).await })
+    }
+
+    fn probe(&self, address: &str) -> BoxFuture<'static, Alive> {
+        let (pool, address) = (self.clone(), address.to_owned());
+        Box::pin(async move { Self::probe(&pool, &address).await })
+    }
+
+    fn disconnections(&self) -> Option<broadcast::Receiver<Disconnected>> {
+        Some(Self::disconnections(self))
+    }
 }
 
 /// The peers of a node that has none.
@@ -79,32 +74,25 @@ pub trait Peers: Send + Sync + fmt::Debug + 'static {
 pub struct NoPeers;
 
 impl Peers for NoPeers {
-    fn raft(
-        &self,
-        node: NodeId,
-        address: &str,
-        _: RaftCall,
-        _: Duration,
-    ) -> BoxFuture<'static, Result<Payload, CallError>> {
-        not_sent(node, address)
+    fn raft(&self, _: NodeId, address: &str, _: RaftCall, _: Duration) -> Answer {
+        nobody(address)
     }
 
-    fn control(
-        &self,
-        node: NodeId,
-        address: &str,
-        _: Payload,
-        _: Duration,
-    ) -> BoxFuture<'static, Result<Payload, CallError>> {
-        not_sent(node, address)
+    fn control(&self, _: NodeId, address: &str, _: Payload, _: Duration) -> Answer {
+        nobody(address)
     }
 
-    fn probe(&self, _: &str) -> BoxFuture<'static, Probed> {
-        Box::pin(async { Probed::Unknown })
+    fn probe(&self, _: &str) -> BoxFuture<'static, Alive> {
+        Box::pin(async { Alive::Unknown })
+    }
+
+    fn disconnections(&self) -> Option<broadcast::Receiver<Disconnected>> {
+        None
     }
 }
 
-fn not_sent<T>(node: NodeId, address: &str) -> BoxFuture<'static, Result<T, CallError>> {
-    let error = CallError::NotSent(format!("no connection to node {node} at {address}"));
+fn nobody(address: &str) -> Answer {
+    let reason = "this node was started without a way to others".to_owned();
+    let error = rpc::Error::Unreachable { address: address.to_owned(), reason };
     Box::pin(async { Err(error) })
 }

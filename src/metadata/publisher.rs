@@ -7,7 +7,7 @@ use super::image::Image;
 use super::state::{Delta, State};
 use crate::types::{ClusterId, NodeId};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// The current image, and who wants to hear of the next.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(super) struct Publisher {
     /// Read on every request, so it has a lock of its own.
     image: RwLock<Arc<Image>>,
     readers: Mutex<Readers>,
+    /// How many entries went into the image.
+    applied: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -35,6 +37,7 @@ impl Publisher {
         Arc::new(Self {
             image: RwLock::new(Arc::new(Image::empty(cluster_id))),
             readers: Mutex::default(),
+            applied: watch::Sender::new(0),
         })
     }
 
@@ -52,6 +55,13 @@ impl Publisher {
             image.state = state;
             image.applied_count = applied_count;
         });
+        self.applied.send_replace(applied_count);
+    }
+
+    /// Waits until so many entries are applied; for ever, if they never are.
+    pub(super) async fn wait_applied(&self, applied_count: u64) {
+        // The sender lives as long as this.
+        let _ = self.applied.subscribe().wait_for(|count| *count >= applied_count).await;
     }
 
     /// Somebody else leads the group, or nobody.

@@ -136,6 +136,7 @@ impl Startup {
                 },
                 peers: Arc::new(metadata::NoPeers),
                 timing: metadata::RaftTiming::default(),
+                snapshots: metadata::SnapshotOptions::default(),
                 controller: metadata::ControllerOptions::default(),
                 clock: Arc::clone(&self.clock),
             }))

@@ -116,7 +116,14 @@ pub(crate) enum ControlAnswer {
     Failed(Failure),
 }
 
-/// An [`Error`] on its way to another node.
+impl ControlAnswer {
+    /// The answer that hands an error on.
+    pub(crate) fn failed(error: &Error) -> Self {
+        Self::Failed(Failure::of(error))
+    }
+}
+
+/// An [`Error`] on its way to whoever asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Failure {
     NotController {
@@ -124,10 +131,16 @@ pub(crate) enum Failure {
     },
     Overloaded,
     Timeout(u64),
-    /// Nothing happened, and nothing will.
+    /// The node that was asked stops; nothing happened.
     Stopped,
     /// Whatever it was, it may have happened.
     Unknown(String),
+    TooLarge {
+        bytes: u64,
+        bytes_max: u64,
+    },
+    /// The node that was asked can't go on; what it was asked may have happened.
+    Broken(String),
 }
 
 impl Failure {
@@ -139,21 +152,27 @@ impl Failure {
             Error::Overloaded => Self::Overloaded,
             Error::Timeout(after_ms) => Self::Timeout(*after_ms),
             Error::Stopped => Self::Stopped,
-            Error::TooLarge { .. } | Error::Failed(_) | Error::Unknown(_) => {
-                Self::Unknown(error.to_string())
+            Error::TooLarge { bytes, bytes_max } => {
+                Self::TooLarge { bytes: *bytes as u64, bytes_max: *bytes_max as u64 }
             }
+            Error::Failed(what) => Self::Broken(what.clone()),
+            Error::Unknown(what) => Self::Unknown(what.clone()),
         }
     }
 
     /// The error for a caller on node `here`.
     pub(crate) fn into_error(self, here: NodeId) -> Error {
+        let size = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
         match self {
             Self::NotController { controller } => Error::NotController { here, controller },
             Self::Overloaded => Error::Overloaded,
             Self::Timeout(after_ms) => Error::Timeout(after_ms),
-            // That node stops, not this one.
             Self::Stopped => Error::NotController { here, controller: None },
             Self::Unknown(what) => Error::Unknown(what),
+            Self::TooLarge { bytes, bytes_max } => {
+                Error::TooLarge { bytes: size(bytes), bytes_max: size(bytes_max) }
+            }
+            Self::Broken(what) => Error::Failed(what),
         }
     }
 }

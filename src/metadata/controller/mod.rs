@@ -1,12 +1,27 @@
 //! The controller: what the leader of the Raft group does besides committing entries.
+//!
+//! `messages` are the calls; [`Asker`] makes them from any node, [`Service`] answers them on the
+//! one that leads, and behind it `shell` is the task that acts: sessions and fencing,
+//! registrations, preferred leaders. `membership` decides who belongs to the Raft group and who
+//! votes; `quorum` describes it.
+//!
+//! Invariants: all that the controller decides is a proposal, so one that was deposed without
+//! knowing it decides nothing; what it keeps in memory (sessions, contacts) may be lost with it.
 
+mod ask;
+mod membership;
 mod messages;
+mod quorum;
+mod service;
+mod shell;
 
 pub use messages::{
     Admission, Admitted, Heartbeat, HeartbeatAnswer, Quorum, Replica as QuorumReplica,
 };
 
-pub(super) use messages::{ControlAnswer, ControlCall, Failure};
+pub(super) use ask::Asker;
+pub(super) use messages::{ControlAnswer, ControlCall};
+pub(super) use service::Service;
 
 use super::Error;
 use super::state::Refusal;

@@ -23,6 +23,7 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Directory of the log, inside the group's.
@@ -43,6 +44,25 @@ struct Inner {
     log: Arc<SharedLog>,
     snapshots: Arc<Snapshots>,
     ends: Mutex<Ends>,
+    /// How often entries were taken away from the end.
+    truncations: AtomicU64,
+}
+
+/// A look at the log from outside, which does not keep its thread alive.
+#[derive(Debug, Clone)]
+pub(in crate::metadata) struct LogView(Arc<Inner>);
+
+impl LogView {
+    /// The last entry.
+    pub(in crate::metadata) fn last(&self) -> Option<LogId> {
+        self.0.ends().last
+    }
+
+    /// How often entries were taken away from the end since the start. Whoever waits for an entry
+    /// of its own, and sees this grow, can't tell what became of it.
+    pub(in crate::metadata) fn truncations(&self) -> u64 {
+        self.0.truncations.load(Ordering::SeqCst)
+    }
 }
 
 /// Where the log begins and ends, as Raft sees it.
@@ -122,7 +142,8 @@ impl LogStore {
         let log = SharedLog::new(log);
         let (writer, thread) = Writer::start(Arc::clone(&log)).map_err(Error::io(&path))?;
         let ends = Mutex::new(Ends { vote, purged, last: purged });
-        let inner = Inner { disk, dir, clock, log, snapshots, ends };
+        let truncations = AtomicU64::new(0);
+        let inner = Inner { disk, dir, clock, log, snapshots, ends, truncations };
         // Read everything once: the last entry's id is needed, and damage is better found now.
         let last = inner.check_all()?.or(purged);
         // An entry of a term comes after a vote in it: a vote that is gone could be given twice.
@@ -159,9 +180,15 @@ impl LogStore {
             .await
     }
 
-    /// The last entry.
-    pub(super) fn last(&self) -> Option<LogId> {
-        self.inner.ends().last
+    /// Whether nothing was ever promised here: no vote, no entry.
+    pub(super) fn is_blank(&self) -> bool {
+        let ends = self.inner.ends();
+        ends.vote.is_none() && ends.last.is_none()
+    }
+
+    /// A look at it for others.
+    pub(super) fn view(&self) -> LogView {
+        LogView(Arc::clone(&self.inner))
     }
 }
 
@@ -370,6 +397,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn truncate(&mut self, log_id: LogId) -> Result<(), StorageError> {
+        // Before the engine tells anybody that an entry is gone.
+        self.inner.truncations.fetch_add(1, Ordering::SeqCst);
         let inner = Arc::clone(&self.inner);
         let done = self.writer.run(move || inner.truncate(log_id)).await;
         done.map_err(|error| write_error(&error))

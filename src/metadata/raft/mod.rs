@@ -17,21 +17,27 @@
 mod checked_file;
 pub(super) mod dump;
 mod entry;
+mod hasten;
 mod log_store;
 mod machine;
 mod network;
+mod serve;
 mod snapshots;
 mod store;
 mod types;
 mod vote;
 mod writer;
 
+pub(super) use hasten::Haste;
+pub(super) use log_store::LogView;
+pub(super) use network::Contacts;
+pub(super) use serve::Service;
 pub(super) use types::{Peer, Raft, node_id, raft_id};
 
-use super::MetadataOptions;
 use super::publisher::Publisher;
+use super::{MetadataOptions, StartAs};
 use crate::env::disk::Disk;
-use crate::limits::{METADATA_ENTRIES_KEPT, METADATA_SNAPSHOT_ENTRIES};
+use crate::limits::{RAFT_SNAPSHOT_PIECE_BYTES, RAFT_SNAPSHOT_PIECE_MS_MAX};
 use checked_file::FileError;
 use log_store::{LogStore, Opened};
 use machine::Machine;
@@ -46,14 +52,6 @@ use store::{Applied, OpenStore, Owner, StoreWriter};
 
 /// Directory of the snapshots, inside the group's.
 const SNAPSHOT_DIR: &str = "snapshots";
-
-/// Heartbeats of the group's leader, in milliseconds.
-const HEARTBEAT_MS: u64 = 100;
-/// A follower that hears nothing for this long stands for election (at random between the two).
-const ELECTION_MS_MIN: u64 = 1_000;
-const ELECTION_MS_MAX: u64 = 2_000;
-/// How long one piece of a snapshot may take to be taken.
-const SNAPSHOT_TIMEOUT_MS: u64 = 30_000;
 
 /// Why a member can't be opened. In every case it must not go on.
 #[derive(Debug, thiserror::Error)]
@@ -136,6 +134,13 @@ pub(super) fn open(options: &MetadataOptions, publisher: Arc<Publisher>) -> Resu
     )?;
     let threads = Threads::default();
     threads.add(log_thread);
+    if options.start_as == StartAs::Member && log.is_blank() && newest.is_none() {
+        // Who has forgotten its votes must not vote again under the same id.
+        return Err(Error::Damaged(format!(
+            "{} holds nothing, although this node was a member of the cluster",
+            dir.display()
+        )));
+    }
     let owner = Owner { cluster_id: options.cluster_id, node_id: options.node_id };
     let store = store::open(&options.state_dir, owner).map_err(|found| {
         Error::Damaged(format!(
@@ -243,6 +248,8 @@ fn fit(log: &LogStore, ends: Opened, stored: &Applied, snapshot: &Applied) -> Re
 pub(super) struct Running {
     /// The engine.
     pub(super) raft: Raft,
+    /// When others were last heard of.
+    pub(super) contacts: Arc<Contacts>,
     log: LogStore,
     machine: Machine,
     /// The threads behind it.
@@ -251,30 +258,41 @@ pub(super) struct Running {
 
 impl Member {
     /// Gives the parts to the engine, and starts it on the current runtime.
-    pub(super) async fn run(self, node: u64) -> Result<Running, String> {
+    pub(super) async fn run(self, options: &MetadataOptions) -> Result<Running, String> {
+        let timing = options.timing;
         let config = openraft::Config {
             cluster_name: "metadata".to_owned(),
-            heartbeat_interval: HEARTBEAT_MS,
-            election_timeout_min: ELECTION_MS_MIN,
-            election_timeout_max: ELECTION_MS_MAX,
-            install_snapshot_timeout: SNAPSHOT_TIMEOUT_MS,
-            snapshot_policy: SnapshotPolicy::LogsSinceLast(METADATA_SNAPSHOT_ENTRIES),
-            max_in_snapshot_log_to_keep: METADATA_ENTRIES_KEPT,
-            purge_batch_size: 256,
+            heartbeat_interval: timing.heartbeat_ms,
+            election_timeout_min: timing.election_ms_min,
+            election_timeout_max: timing.election_ms_max,
+            install_snapshot_timeout: RAFT_SNAPSHOT_PIECE_MS_MAX,
+            snapshot_max_chunk_size: RAFT_SNAPSHOT_PIECE_BYTES,
+            snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshots.every_entries),
+            max_in_snapshot_log_to_keep: options.snapshots.entries_kept,
+            // Only ever behind a new snapshot, which costs more.
+            purge_batch_size: 1,
             ..openraft::Config::default()
         };
         let config = Arc::new(config.validate().map_err(|error| error.to_string())?);
         let Self { log, machine, threads } = self;
-        let raft = Raft::new(node, config, Network, log.clone(), machine.clone()).await;
+        let contacts = Arc::new(Contacts::default());
+        let network = Network {
+            peers: Arc::clone(&options.peers),
+            log: log.view(),
+            clock: Arc::clone(&options.clock),
+            contacts: Arc::clone(&contacts),
+        };
+        let node = raft_id(options.node_id);
+        let raft = Raft::new(node, config, network, log.clone(), machine.clone()).await;
         let raft = raft.map_err(|error| error.to_string())?;
-        Ok(Running { raft, log, machine, threads })
+        Ok(Running { raft, contacts, log, machine, threads })
     }
 }
 
 impl Running {
-    /// The number of the last entry in the log here, whether committed or not.
-    pub(super) fn last_log_index(&self) -> Option<u64> {
-        self.log.last().map(|log_id| log_id.index)
+    /// A look at the log here.
+    pub(super) fn log(&self) -> LogView {
+        self.log.view()
     }
 
     /// Writes down what makes the next start quick.

@@ -1,37 +1,158 @@
-//! How members of the group reach each other.
+//! How members of the group reach each other: the calling side.
 //!
-//! A group of one never calls anybody. The factory is here so that the engine can be started; a
-//! client that talks to other nodes takes its place when nodes can join.
+//! What the payloads hold (docs/FORMAT.md): openraft's requests one way; [`SnapshotAnswer`] and
+//! openraft's responses the other.
+//!
+//! The engine gives up on an append after one heartbeat, and asks again. An entry may be larger
+//! than a heartbeat's time allows, or the other disk slower; so the call goes on here, and the same
+//! question asked again gets the answer to the first. Else such an entry would be sent for ever.
+//!
+//! Must never: hand an answer to another request than the one it belongs to.
 
-use super::types::{Peer, TypeConfig};
-use openraft::error::{InstallSnapshotError, RPCError, RaftError, Unreachable};
-use openraft::network::{RPCOption, RaftNetwork, RaftNetworkFactory};
+use super::super::peers::{Peers, RaftCall};
+use super::log_store::LogView;
+use super::types::{LogId, Peer, TypeConfig, Vote, node_id};
+use crate::env::clock::Clock;
+use crate::env::spawn;
+use crate::limits::{RAFT_APPEND_MS_MAX, RAFT_BACKOFF_MS};
+use crate::rpc::{self, Payload};
+use crate::types::TimestampMs;
+use openraft::error::{
+    InstallSnapshotError, RPCError, RaftError, RemoteError, SnapshotMismatch, Unreachable,
+};
+use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
     VoteRequest, VoteResponse,
 };
-use std::io;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// The answer to a piece of a snapshot.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum SnapshotAnswer {
+    /// It was taken; with the vote of the other side.
+    Taken(InstallSnapshotResponse<u64>),
+    /// It does not follow what came before: begin again.
+    Mismatch(SnapshotMismatch),
+}
+
+/// When members were last heard of, for people. Kept by the leader; the wall clock's time.
+#[derive(Debug, Default)]
+pub(in crate::metadata) struct Contacts(Mutex<BTreeMap<u64, Contact>>);
+
+/// When one member was last heard of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::metadata) struct Contact {
+    /// It last answered a call.
+    pub(in crate::metadata) answered: TimestampMs,
+    /// It last had everything that the leader had.
+    pub(in crate::metadata) caught_up: Option<TimestampMs>,
+}
+
+impl Contacts {
+    fn note(&self, member: u64, now: TimestampMs, caught_up: bool) {
+        let mut contacts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let contact = contacts.entry(member).or_insert(Contact { answered: now, caught_up: None });
+        contact.answered = now;
+        if caught_up {
+            contact.caught_up = Some(now);
+        }
+    }
+
+    /// When this member was last heard of.
+    pub(in crate::metadata) fn of(&self, member: u64) -> Option<Contact> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&member).copied()
+    }
+}
 
 /// Makes connections to other members.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Network;
-
-/// A member that can't be reached.
 #[derive(Debug, Clone)]
+pub(super) struct Network {
+    pub(super) peers: Arc<dyn Peers>,
+    pub(super) log: LogView,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) contacts: Arc<Contacts>,
+}
+
+/// The way to one member.
 pub(super) struct Connection {
     target: u64,
     peer: Peer,
+    network: Network,
+    /// An append that the engine has given up on, or is about to.
+    waiting: Option<Waiting>,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+/// An append under way.
+struct Waiting {
+    vote: Vote,
+    prev: Option<LogId>,
+    last: LogId,
+    answer: JoinHandle<Option<Result<Payload, rpc::Error>>>,
 }
 
 type CallError<E = openraft::error::Infallible> = RPCError<u64, Peer, RaftError<u64, E>>;
+type Appended = AppendEntriesResponse<u64>;
+
+/// The engine pauses only after `Unreachable`. After any other error it asks again at once, and
+/// would spin when errors come quickly. What only takes long ends as the engine's own timeout.
+fn call_error<E: std::error::Error>(error: &rpc::Error) -> CallError<E> {
+    RPCError::Unreachable(Unreachable::new(error))
+}
+
+fn decode<T: serde::de::DeserializeOwned, E: std::error::Error>(
+    answer: Result<Payload, rpc::Error>,
+) -> Result<T, CallError<E>> {
+    answer.and_then(|payload| payload.decode()).map_err(|error| call_error(&error))
+}
 
 impl Connection {
-    fn unreachable<E: std::error::Error>(&self) -> CallError<E> {
-        let error = io::Error::new(
-            io::ErrorKind::NotConnected,
-            format!("no connection to node {} at {}", self.target, self.peer.rpc),
-        );
-        RPCError::Unreachable(Unreachable::new(&error))
+    fn call(&self, call: RaftCall, within: Duration) -> super::super::peers::Answer {
+        self.network.peers.raft(node_id(self.target), &self.peer.rpc, call, within)
+    }
+
+    /// Sends entries, or waits on for the answer to the same ones. Gives the last of the entries
+    /// that the answer is about.
+    async fn send_entries(
+        &mut self,
+        rpc: &AppendEntriesRequest<TypeConfig>,
+        last: LogId,
+    ) -> Result<(Appended, LogId), CallError> {
+        // More may have been appended since; what was sent first is still the beginning of it.
+        let same = |waiting: &Waiting| {
+            waiting.vote == rpc.vote && waiting.prev == rpc.prev_log_id && waiting.last <= last
+        };
+        if !self.waiting.as_ref().is_some_and(same) {
+            if let Some(other) = self.waiting.take() {
+                other.answer.abort();
+            }
+            let within = Duration::from_millis(RAFT_APPEND_MS_MAX);
+            let answer = self.call(RaftCall::Append(Payload::encode(rpc)), within);
+            let answer = spawn::spawn("raft append", answer);
+            let (vote, prev) = (rpc.vote, rpc.prev_log_id);
+            self.waiting = Some(Waiting { vote, prev, last, answer });
+        }
+        let waiting = self.waiting.as_mut().expect("invariant: it was put there just now");
+        let sent = waiting.last;
+        // Should the engine give up during this wait, the call stays in `self.waiting`.
+        let answer = (&mut waiting.answer).await;
+        self.waiting = None;
+        let lost = || rpc::Error::Unknown {
+            address: self.peer.rpc.clone(),
+            reason: "the call was dropped".to_owned(),
+        };
+        Ok((decode(answer.ok().flatten().unwrap_or_else(|| Err(lost())))?, sent))
     }
 }
 
@@ -39,32 +160,64 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Connection;
 
     async fn new_client(&mut self, target: u64, node: &Peer) -> Connection {
-        Connection { target, peer: node.clone() }
+        Connection { target, peer: node.clone(), network: self.clone(), waiting: None }
     }
 }
 
 impl RaftNetwork<TypeConfig> for Connection {
     async fn append_entries(
         &mut self,
-        _rpc: AppendEntriesRequest<TypeConfig>,
-        _option: RPCOption,
-    ) -> Result<AppendEntriesResponse<u64>, CallError> {
-        Err(self.unreachable())
+        rpc: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<Appended, CallError> {
+        let own_last = self.network.log.last();
+        let (answer, matched) = match rpc.entries.last().map(|entry| entry.log_id) {
+            Some(last) => {
+                let (answer, sent) = self.send_entries(&rpc, last).await?;
+                match answer {
+                    AppendEntriesResponse::Success if sent != last => {
+                        (AppendEntriesResponse::PartialSuccess(Some(sent)), Some(sent))
+                    }
+                    answer => (answer, Some(sent)),
+                }
+            }
+            None => {
+                let call = RaftCall::Append(Payload::encode(&rpc));
+                (decode(self.call(call, option.hard_ttl()).await)?, rpc.prev_log_id)
+            }
+        };
+        let caught_up = answer.is_success() && matched == own_last;
+        self.network.contacts.note(self.target, self.network.clock.now(), caught_up);
+        Ok(answer)
     }
 
     async fn install_snapshot(
         &mut self,
-        _rpc: InstallSnapshotRequest<TypeConfig>,
-        _option: RPCOption,
+        rpc: InstallSnapshotRequest<TypeConfig>,
+        option: RPCOption,
     ) -> Result<InstallSnapshotResponse<u64>, CallError<InstallSnapshotError>> {
-        Err(self.unreachable())
+        let call = RaftCall::Snapshot(Payload::encode(&rpc));
+        let answer = decode(self.call(call, option.hard_ttl()).await)?;
+        self.network.contacts.note(self.target, self.network.clock.now(), false);
+        match answer {
+            SnapshotAnswer::Taken(response) => Ok(response),
+            SnapshotAnswer::Mismatch(mismatch) => {
+                let source = RaftError::APIError(InstallSnapshotError::SnapshotMismatch(mismatch));
+                Err(RPCError::RemoteError(RemoteError::new(self.target, source)))
+            }
+        }
     }
 
     async fn vote(
         &mut self,
-        _rpc: VoteRequest<u64>,
-        _option: RPCOption,
+        rpc: VoteRequest<u64>,
+        option: RPCOption,
     ) -> Result<VoteResponse<u64>, CallError> {
-        Err(self.unreachable())
+        decode(self.call(RaftCall::Vote(Payload::encode(&rpc)), option.hard_ttl()).await)
+    }
+
+    /// A killed process is often back within moments, and waits for its leader.
+    fn backoff(&self) -> Backoff {
+        Backoff::new(std::iter::repeat(Duration::from_millis(RAFT_BACKOFF_MS)))
     }
 }

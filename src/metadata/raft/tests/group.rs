@@ -95,7 +95,8 @@ async fn without_bootstrap_an_empty_directory_waits_to_be_asked_in() {
     options.start_as = StartAs::Joiner;
     let handle = start(options).await.expect("starts");
     assert_eq!(handle.image().controller(), None);
-    let refused = handle.propose(topic(1)).await;
+    let within = std::time::Duration::from_millis(100);
+    let refused = handle.propose_within(topic(1), within).await;
     assert!(matches!(refused, Err(Error::NotController { controller: None, .. })), "{refused:?}");
     handle.shutdown().await.expect("stops");
 }

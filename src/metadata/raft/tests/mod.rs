@@ -3,9 +3,13 @@
 mod crash_group;
 mod crash_store;
 mod group;
+mod members;
+mod mesh;
 mod suite;
 
-use super::super::{ControllerOptions, MetadataOptions, NoPeers, RaftTiming, StartAs};
+use super::super::{
+    ControllerOptions, MetadataOptions, NoPeers, RaftTiming, SnapshotOptions, StartAs,
+};
 use crate::env::clock::SystemClock;
 use crate::env::disk::Disk;
 use crate::types::{ClusterId, NodeId};
@@ -26,6 +30,7 @@ fn options(disk: Arc<dyn Disk>, state_dir: &Path) -> MetadataOptions {
         start_as: StartAs::Founder,
         peers: Arc::new(NoPeers),
         timing: RaftTiming::default(),
+        snapshots: SnapshotOptions::default(),
         controller: ControllerOptions::default(),
         clock: Arc::new(SystemClock),
     }
