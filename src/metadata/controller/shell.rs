@@ -135,6 +135,8 @@ impl Shell {
         let mut work = Work::new(self, &image);
         let mut ticks = tokio::time::interval(Duration::from_millis(self.options.heartbeat_ms));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Without a way to others, silence means nothing.
+        let hears = self.peers.disconnections().is_some();
         let every = Duration::from_secs(self.options.rebalance_interval_s.max(1));
         let mut rebalance = tokio::time::interval_at(Instant::now() + every, every);
         rebalance.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -153,7 +155,7 @@ impl Shell {
                     Some((image, delta)) => work.applied(&image, &delta),
                 },
                 Some(done) = work.beside.next() => work.done(done),
-                _ = ticks.tick() => work.step(Input::Tick),
+                _ = ticks.tick(), if hears => work.step(Input::Tick),
                 _ = rebalance.tick(), if self.options.auto_leader_rebalance => work.rebalance(),
                 message = self.messages.recv() => match message {
                     None => break End::Engine,
