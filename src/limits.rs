@@ -311,7 +311,10 @@ pub const RPC_CONNECTIONS_MAX: usize = 4 * METADATA_BROKERS_MAX;
 pub const RPC_CONNECTIONS_PER_ADDRESS_MAX: usize = 256;
 
 /// Connections from other nodes that have not said yet who they are.
-pub const RPC_HANDSHAKES_MAX: usize = 256;
+pub const RPC_HANDSHAKES_MAX: usize = 512;
+
+/// Of them, from one address: one stranger alone cannot keep all others out.
+pub const RPC_HANDSHAKES_PER_ADDRESS_MAX: usize = 64;
 
 /// How long the first bytes of a connection may take, in milliseconds.
 pub const RPC_HANDSHAKE_MS_MAX: u64 = 3_000;
@@ -320,7 +323,7 @@ pub const RPC_HANDSHAKE_MS_MAX: u64 = 3_000;
 pub const RPC_CALLS_PER_CONNECTION_MAX: usize = 256;
 
 /// Calls in flight on one connection for records: each may hold an answer of many bytes.
-pub const RPC_BULK_CALLS_PER_CONNECTION_MAX: usize = 64;
+pub const RPC_BULK_CALLS_PER_CONNECTION_MAX: usize = 16;
 
 /// How long connecting to a node may take, handshake included.
 pub const RPC_CONNECT_MS_MAX: u64 = 2_000;
@@ -560,3 +563,5 @@ const _: () = assert!(RPC_ADDRESS_BYTES_MAX * 2 < RPC_HELLO_BYTES_MAX);
 const _: () = assert!(RPC_REASON_BYTES_MAX * 2 <= RPC_HELLO_BYTES_MAX);
 const _: () = assert!(RPC_BACKOFF_MS_MIN < RPC_BACKOFF_MS_MAX);
 const _: () = assert!(RPC_CONNECTIONS_PER_ADDRESS_MAX < RPC_CONNECTIONS_MAX);
+const _: () = assert!(RPC_HANDSHAKES_PER_ADDRESS_MAX < RPC_HANDSHAKES_MAX);
+const _: () = assert!(RPC_HANDSHAKES_PER_ADDRESS_MAX < RPC_CONNECTIONS_PER_ADDRESS_MAX);

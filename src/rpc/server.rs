@@ -19,12 +19,12 @@ use crate::env::shutdown::Shutdown;
 use crate::env::spawn;
 use crate::limits::{
     RPC_CONNECTIONS_MAX, RPC_CONNECTIONS_PER_ADDRESS_MAX, RPC_HANDSHAKE_MS_MAX, RPC_HANDSHAKES_MAX,
-    RPC_STRANGER_WARNING_MS,
+    RPC_HANDSHAKES_PER_ADDRESS_MAX, RPC_STRANGER_WARNING_MS,
 };
 use futures::StreamExt as _;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tarpc::server::{BaseChannel, Channel as _};
 use tarpc::{ClientMessage, Response};
@@ -45,13 +45,19 @@ struct Inner<R, C, P> {
     crowd: Mutex<Crowd>,
 }
 
+/// A number of connections.
+#[derive(Debug, Default, Clone, Copy)]
+struct Count {
+    open: usize,
+    /// Of them, those that have not said yet who they are.
+    nameless: usize,
+}
+
 /// Who is connected, by number only.
 #[derive(Debug, Default)]
 struct Crowd {
-    all: usize,
-    by_address: BTreeMap<IpAddr, usize>,
-    /// Of them, those that have not said yet who they are.
-    nameless: usize,
+    all: Count,
+    by_address: BTreeMap<IpAddr, Count>,
     /// When a stranger was last warned of.
     warned: Option<Instant>,
 }
@@ -119,27 +125,31 @@ struct Seat<R, C, P> {
 
 impl<R, C, P> Seat<R, C, P> {
     fn take(inner: &Arc<Inner<R, C, P>>, address: IpAddr) -> Result<Self, &'static str> {
-        let mut crowd = inner.crowd.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = crowd.by_address.get(&address).copied().unwrap_or(0);
-        if crowd.all >= RPC_CONNECTIONS_MAX {
+        let mut crowd = inner.crowd();
+        let here = crowd.by_address.get(&address).copied().unwrap_or_default();
+        if crowd.all.open >= RPC_CONNECTIONS_MAX {
             return Err("there are too many connections of nodes");
         }
-        if here >= RPC_CONNECTIONS_PER_ADDRESS_MAX {
+        if here.open >= RPC_CONNECTIONS_PER_ADDRESS_MAX {
             return Err("there are too many connections from this address");
         }
-        if crowd.nameless >= RPC_HANDSHAKES_MAX {
+        if crowd.all.nameless >= RPC_HANDSHAKES_MAX {
             return Err("too many connections have not said who they are");
         }
-        crowd.all += 1;
-        crowd.nameless += 1;
-        crowd.by_address.insert(address, here + 1);
+        if here.nameless >= RPC_HANDSHAKES_PER_ADDRESS_MAX {
+            return Err("too many connections from this address have not said who they are");
+        }
+        crowd.change(address, |count| {
+            count.open += 1;
+            count.nameless += 1;
+        });
         Ok(Self { inner: Arc::clone(inner), address, nameless: true })
     }
 
     /// The connection has said who it is.
     fn named(&mut self) {
         if std::mem::take(&mut self.nameless) {
-            self.inner.crowd.lock().unwrap_or_else(PoisonError::into_inner).nameless -= 1;
+            self.inner.crowd().change(self.address, |count| count.nameless -= 1);
         }
     }
 }
@@ -147,21 +157,29 @@ impl<R, C, P> Seat<R, C, P> {
 impl<R, C, P> Drop for Seat<R, C, P> {
     fn drop(&mut self) {
         self.named();
-        let mut crowd = self.inner.crowd.lock().unwrap_or_else(PoisonError::into_inner);
-        crowd.all -= 1;
-        if let Some(here) = crowd.by_address.get_mut(&self.address) {
-            *here -= 1;
-            if *here == 0 {
-                crowd.by_address.remove(&self.address);
-            }
+        self.inner.crowd().change(self.address, |count| count.open -= 1);
+    }
+}
+
+impl Crowd {
+    fn change(&mut self, address: IpAddr, change: impl Fn(&mut Count)) {
+        change(&mut self.all);
+        let here = self.by_address.entry(address).or_default();
+        change(here);
+        if here.open == 0 {
+            self.by_address.remove(&address);
         }
     }
 }
 
 impl<R, C, P> Inner<R, C, P> {
+    fn crowd(&self) -> MutexGuard<'_, Crowd> {
+        self.crowd.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Says that somebody was turned away, at bounded cost: hostile callers must not fill the log.
     fn warn(&self, from: SocketAddr, reason: &str) {
-        let mut crowd = self.crowd.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut crowd = self.crowd();
         let quiet = Duration::from_millis(RPC_STRANGER_WARNING_MS);
         if crowd.warned.is_none_or(|warned| warned.elapsed() >= quiet) {
             crowd.warned = Some(Instant::now());
@@ -171,6 +189,17 @@ impl<R, C, P> Inner<R, C, P> {
             drop(crowd);
             tracing::debug!(%from, reason, "a connection to the rpc port was turned away");
         }
+    }
+}
+
+/// Where a caller is reached: a listener on every address of its machine is reached at the one that
+/// it called from.
+fn reachable(rpc: String, from: SocketAddr) -> String {
+    match rpc.parse::<SocketAddr>() {
+        Ok(listens) if listens.ip().is_unspecified() => {
+            SocketAddr::new(from.ip().to_canonical(), listens.port()).to_string()
+        }
+        _ => rpc,
     }
 }
 
@@ -211,7 +240,7 @@ impl<R: RaftHandler, C: ControlHandler, P: ReplicaHandler> Inner<R, C, P> {
         }
         let patience = Duration::from_millis(RPC_HANDSHAKE_MS_MAX);
         let end = End::default();
-        let shaking = timeout(patience, self.shake(&mut socket, &end));
+        let shaking = timeout(patience, self.shake(&mut socket, from, &end));
         let shaken = tokio::select! {
             () = shutdown.wait() => return,
             shaken = shaking => shaken,
@@ -240,10 +269,11 @@ impl<R: RaftHandler, C: ControlHandler, P: ReplicaHandler> Inner<R, C, P> {
     async fn shake(
         &self,
         socket: &mut TcpStream,
+        from: SocketAddr,
         end: &End,
     ) -> Result<Option<(Class, Caller, Option<Place>)>, String> {
         let (class, hello) = match read_hello(socket).await {
-            Ok(read) => read,
+            Ok((class, hello)) => (class, Hello { rpc: reachable(hello.rpc, from), ..hello }),
             Err(stranger) => {
                 let refusal = match &stranger {
                     Stranger::TooNew => Some(Reason::Version),

@@ -2,12 +2,12 @@
 
 use super::*;
 use crate::env::rng::Seeded;
-use crate::limits::{RPC_CONNECTIONS_PER_ADDRESS_MAX, RPC_HANDSHAKES_MAX};
+use crate::limits::RPC_HANDSHAKES_PER_ADDRESS_MAX;
 use crate::rpc::frame::{Frame, FrameReader, Kind};
 use crate::rpc::handshake::Class;
 use crate::rpc::{dial, frame_bytes_max, handshake};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 const CLASSES: [Class; 3] = [Class::Raft, Class::Control, Class::Bulk];
 
@@ -183,15 +183,21 @@ async fn garbage_instead_of_a_hello_is_turned_away() {
 #[tokio::test]
 async fn one_address_cannot_take_all_connections() {
     let server = node(1, 1).await;
-    let count = RPC_HANDSHAKES_MAX.min(RPC_CONNECTIONS_PER_ADDRESS_MAX) + 20;
     let mut sockets = Vec::new();
-    for _ in 0..count {
+    for _ in 0..RPC_HANDSHAKES_PER_ADDRESS_MAX + 20 {
         sockets.push(TcpStream::connect(&server.address).await.expect("connects"));
     }
-    // Those above the bound are closed without being looked at.
+    // Those above the bound are closed without being listened to.
     let last = sockets.pop().expect("there are some");
     let said = closes(last).await;
     assert!(said.is_empty() || said.starts_with(b"PRLN\x01\x01"), "{said:?}");
+    // Another address is not touched by that.
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.2:0".parse().expect("an address")).expect("binds");
+    let mut socket = socket.connect(server.address.parse().expect("one")).await.expect("connects");
+    let hello = dial::hello_of(&own(1, 9, 9, "127.0.0.1:1"), None);
+    socket.write_all(&handshake::hello_bytes(Class::Raft, &hello)).await.expect("written");
+    handshake::read_answer(&mut socket).await.expect("answered").expect("let in");
     drop(sockets);
     let raft = caller(2, 2).raft(NodeId(1), &server.address);
     let until = tokio::time::Instant::now() + LONG;

@@ -235,6 +235,18 @@ async fn a_process_without_a_number_may_ask_for_one_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_caller_that_listens_everywhere_is_reached_where_it_called_from() {
+    let server = node(1, 1).await;
+    for (listens, expected) in [("0.0.0.0:4", "127.0.0.1:4"), ("[::]:5", "127.0.0.1:5")] {
+        let pool = Pool::new(own(1, 2, 2, listens));
+        let raft = pool.raft(NodeId(1), &server.address);
+        let answer = raft.vote(Payload::encode(&()), LONG).await.expect("answered");
+        let (_, rpc): (Option<NodeId>, String) = answer.decode().expect("decodes");
+        assert_eq!(rpc, expected);
+    }
+}
+
+#[tokio::test]
 async fn host_names_and_ipv6_addresses_work() {
     let answering = Answering::default;
     let six = node_with(1, 1, 1, "[::1]:0", answering()).await;
