@@ -289,15 +289,32 @@ impl World {
     }
 
     fn acknowledge(&mut self, index: usize, at: usize) {
+        let open = self.producers[index][at].open.take().expect("open");
+        let (leader, appended) = open.at.expect("appended");
+        self.check_durable(index, leader, &appended);
         let producer = &mut self.producers[index][at];
-        let open = producer.open.take().expect("open");
-        let (_, appended) = open.at.expect("appended");
         let count = i32::try_from(open.values.len()).expect("few");
         producer.sequence += count;
         for (offset, value) in (appended.base_offset.0..).zip(open.values) {
             self.tally.acknowledged += 1;
             let before = self.known[index].acknowledged.insert(offset, value);
             assert!(before.is_none(), "offset {offset} was given twice");
+        }
+    }
+
+    /// What is acknowledged is on the disk of its leader, and of everybody who may be elected
+    /// (`DurableAcknowledgement`, `LeaderCandidateCompleteness`).
+    fn check_durable(&self, index: usize, leader: NodeId, appended: &Appended) {
+        let decided = self.controller.partition(index);
+        let candidates = decided.isr.iter().chain(&decided.elr).chain([&leader]);
+        for id in candidates {
+            let Some(Ok(offsets)) = self.partition(*id, index).map(|p| p.offsets()) else {
+                continue;
+            };
+            assert!(
+                offsets.flushed > appended.last_offset,
+                "{appended:?} of node {leader} is acknowledged, node {id} has {offsets:?}"
+            );
         }
     }
 
