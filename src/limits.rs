@@ -480,6 +480,12 @@ pub const DUMP_SMALL_FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Attempts of one call that meets retriable errors, whatever the time left.
 pub const CLIENT_RETRIES_MAX: u32 = 10_000;
 
+/// Partitions whose move is asked for in one request.
+pub const REASSIGNMENTS_PER_REQUEST_MAX: usize = 1_000;
+
+/// Pages of one listing that a client asks for.
+pub const CLIENT_PAGES_MAX: usize = 1_000;
+
 // ---- node ----
 
 /// How long a start waits for the lock of its data directory, in milliseconds.
@@ -507,7 +513,19 @@ pub const PARTITION_OPENERS_MAX: usize = 8;
 pub const STOP_MS_MAX: u64 = 30_000;
 
 /// How long the start waits for the metadata group to take this node in.
-pub const REGISTRATION_MS_MAX: u64 = 30_000;
+pub const REGISTRATION_MS_MAX: u64 = 60_000;
+
+/// How long a joining node asks its seeds before it gives up.
+pub const JOIN_MS_MAX: u64 = 15_000;
+
+/// How long a stopping node waits until others lead what it led.
+pub const LEAVE_MS_MAX: u64 = 10_000;
+
+/// How far two nodes' clocks may differ before that is said, in milliseconds.
+pub const CLOCK_DIFFERENCE_MS_MAX: i64 = 10_000;
+
+/// ISR changes and storage failures that go to the controller in one command.
+pub const ISR_CHANGES_PER_COMMAND_MAX: usize = 10_000;
 
 /// How long the check of the advertised address waits for a connection.
 pub const ADVERTISED_CHECK_MS_MAX: u64 = 3_000;

@@ -13,10 +13,12 @@ mod cluster;
 mod completion;
 mod connect;
 mod consume;
+mod dev;
 mod failure;
 mod framing;
 mod interrupt;
 mod json_record;
+mod layout;
 mod log;
 mod node;
 mod output;
@@ -38,7 +40,9 @@ use tracing_subscriber::EnvFilter;
     version,
     propagate_version = true,
     max_term_width = 100,
-    after_help = "Start a node:   purlin node init --data-dir ./data\n\
+    after_help = "Try it:         purlin dev\n\
+                  Start a node:   purlin node init --data-dir ./data\n\
+                  Add a node:     purlin node join --seed HOST:9192 --data-dir ./data\n\
                   Make a topic:   purlin topic create logs\n\
                   Write and read: purlin produce logs < app.log; purlin consume logs --from-beginning\n\n\
                   Exit codes: 0 done, 1 failed, 2 used wrongly. PURLIN_LOG=debug shows more."
@@ -50,9 +54,11 @@ struct Purlin {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start nodes, and list them
+    /// Start nodes, list them, drain and remove them
     #[command(subcommand)]
     Node(node::NodeCommand),
+    /// Run a throw-away cluster on this machine
+    Dev(dev::DevArgs),
     /// Create, list, describe, alter and delete topics
     #[command(subcommand)]
     Topic(topic::TopicCommand),
@@ -84,6 +90,7 @@ pub fn run() -> ExitCode {
     show_logs(matches!(&parsed.command, Command::Node(command) if command.serves()));
     let result = match parsed.command {
         Command::Node(command) => node::run(command),
+        Command::Dev(args) => dev::run(&args),
         Command::Topic(command) => topic::run(command),
         Command::Produce(args) => produce::run(*args),
         Command::Consume(args) => consume::run(*args),

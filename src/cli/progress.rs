@@ -64,3 +64,29 @@ impl Progress {
         }
     }
 }
+
+/// One line about work that goes on elsewhere: on a terminal only.
+#[derive(Debug)]
+pub(super) struct StatusLine(Option<ProgressBar>);
+
+impl StatusLine {
+    /// Shown when stderr is a terminal.
+    pub(super) fn new() -> Self {
+        Self(Progress::new(true).bar)
+    }
+
+    /// Replaces the line.
+    pub(super) fn show(&self, text: &str) {
+        if let Some(bar) = &self.0 {
+            bar.set_message(text.to_owned());
+            bar.tick();
+        }
+    }
+
+    /// Takes the line away.
+    pub(super) fn finish(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,5 +1,9 @@
 //! Administration: topics, partitions, settings, the cluster.
 
+mod replicas;
+
+pub use replicas::{Move, Moving, PartitionState, QuorumInfo, QuorumMember, ReplicaUsage};
+
 use super::cluster::{Cluster, Purpose, Snapshot};
 use super::connection::Connection;
 use super::consumer::{Isolation, OffsetQuery, list_offsets};
@@ -15,9 +19,9 @@ use crate::protocol::messages::describe_cluster::DescribeClusterRequest;
 use crate::protocol::messages::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource,
 };
-use crate::protocol::messages::describe_log_dirs::DescribeLogDirsRequest;
 use crate::protocol::messages::incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse,
 };
 use crate::protocol::{ErrorCode, Request, Str};
 use crate::types::{NodeId, Offset, TopicId};
@@ -313,11 +317,19 @@ impl Admin {
             validate_only,
             ..IncrementalAlterConfigsRequest::default()
         };
-        let answer = self
-            .to_controller(&request, |answer| {
-                answer.responses.iter().any(|resource| moved(resource.error_code))
-            })
-            .await?;
+        let answer = match resource {
+            // A broker takes the changes of its own settings; while it is down, any other does.
+            Resource::Broker(Some(node)) => match self.cluster.broker(*node).await {
+                Ok(connection) => connection.call(&request).await?,
+                Err(_) => self.cluster.ask_any(&request).await?,
+            },
+            _ => {
+                let moved = |answer: &IncrementalAlterConfigsResponse| {
+                    answer.responses.iter().any(|resource| moved(resource.error_code))
+                };
+                self.to_controller(&request, moved).await?
+            }
+        };
         let what = format!("changing settings of {resource}");
         let Some(result) = answer.responses.first() else { return Err(left_out(what)) };
         check(what, result.error_code, result.error_message.as_deref())
@@ -383,24 +395,6 @@ impl Admin {
             .into_iter()
             .filter_map(|(number, start)| Some((number, (start, *latest.get(&number)?))))
             .collect())
-    }
-
-    /// Bytes that each partition takes on one broker, by topic and number.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] with the broker's reason, and those of reaching it.
-    pub async fn sizes(&self, node: NodeId) -> Result<BTreeMap<(String, i32), i64>, Error> {
-        let request = DescribeLogDirsRequest { topics: None, ..Default::default() };
-        let answer = self.cluster.connection(node, Purpose::Control).await?.call(&request).await?;
-        check(format!("the data directories of broker {node}"), answer.error_code, None)?;
-        let mut sizes = BTreeMap::new();
-        for topic in answer.results.iter().flat_map(|directory| &directory.topics) {
-            for partition in &topic.partitions {
-                let key = (topic.name.to_string(), partition.partition_index.0);
-                *sizes.entry(key).or_default() += partition.partition_size;
-            }
-        }
-        Ok(sizes)
     }
 }
 

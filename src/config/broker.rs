@@ -1,5 +1,6 @@
 //! Broker settings under Kafka's names, with Kafka's defaults.
 
+use crate::limits;
 use std::collections::BTreeMap;
 
 /// The broker settings that this node was given. What is not in here is at its default.
@@ -69,30 +70,26 @@ impl BrokerConfig {
     /// `max.connections`: client connections on the whole node.
     #[must_use]
     pub fn connections_max(&self) -> usize {
-        self.number("max.connections", crate::limits::CLIENT_CONNECTIONS_MAX_DEFAULT)
+        self.number("max.connections", limits::CLIENT_CONNECTIONS_MAX_DEFAULT)
     }
 
     /// `max.connections.per.ip`: client connections from one address.
     #[must_use]
     pub fn connections_per_address_max(&self) -> usize {
-        self.number(
-            "max.connections.per.ip",
-            crate::limits::CLIENT_CONNECTIONS_PER_ADDRESS_MAX_DEFAULT,
-        )
+        self.number("max.connections.per.ip", limits::CLIENT_CONNECTIONS_PER_ADDRESS_MAX_DEFAULT)
     }
 
     /// `socket.request.max.bytes`: bytes of one request frame.
     #[must_use]
     pub fn request_bytes_max(&self) -> usize {
-        self.number("socket.request.max.bytes", crate::limits::REQUEST_BYTES_MAX)
-            .min(crate::limits::REQUEST_BYTES_MAX)
+        self.number("socket.request.max.bytes", limits::REQUEST_BYTES_MAX)
+            .min(limits::REQUEST_BYTES_MAX)
     }
 
     /// `fetch.max.bytes`: bytes of one fetch response.
     #[must_use]
     pub fn fetch_bytes_max(&self) -> usize {
-        self.number("fetch.max.bytes", crate::limits::FETCH_BYTES_MAX)
-            .min(crate::limits::FETCH_BYTES_MAX)
+        self.number("fetch.max.bytes", limits::FETCH_BYTES_MAX).min(limits::FETCH_BYTES_MAX)
     }
 
     /// `connections.max.idle.ms`: how long a silent client connection is kept.
@@ -111,6 +108,47 @@ impl BrokerConfig {
     #[must_use]
     pub fn replica_lag_ms_max(&self) -> i64 {
         self.number("replica.lag.time.max.ms", 30_000)
+    }
+
+    /// `broker.heartbeat.interval.ms`: time between two heartbeats to the controller.
+    #[must_use]
+    pub fn heartbeat_interval_ms(&self) -> u64 {
+        self.number("broker.heartbeat.interval.ms", limits::BROKER_HEARTBEAT_MS).max(1)
+    }
+
+    /// `broker.session.timeout.ms`: silence after which a node that is controller fences a broker.
+    #[must_use]
+    pub fn session_timeout_ms(&self) -> u64 {
+        self.number("broker.session.timeout.ms", limits::BROKER_SESSION_TIMEOUT_MS).max(1)
+    }
+
+    /// `follower.replication.throttled.rate`: bytes a second that this node copies with, all
+    /// together, into replicas that are far behind.
+    #[must_use]
+    pub fn follower_throttled_rate(&self) -> u64 {
+        self.number(
+            "follower.replication.throttled.rate",
+            limits::REPLICA_CATCH_UP_BYTES_PER_SECOND_DEFAULT,
+        )
+        .max(1)
+    }
+
+    /// `purlin.metadata.voters`: how many nodes vote in the metadata group, once there are so many.
+    #[must_use]
+    pub fn metadata_voters(&self) -> usize {
+        self.number("purlin.metadata.voters", limits::METADATA_VOTERS)
+    }
+
+    /// `auto.leader.rebalance.enable`: whether leadership goes back to preferred replicas by itself.
+    #[must_use]
+    pub fn auto_leader_rebalance(&self) -> bool {
+        self.flag("auto.leader.rebalance.enable", true)
+    }
+
+    /// `leader.imbalance.check.interval.seconds`: time between two looks at that.
+    #[must_use]
+    pub fn leader_rebalance_interval_s(&self) -> u64 {
+        self.number("leader.imbalance.check.interval.seconds", limits::LEADER_REBALANCE_INTERVAL_S)
     }
 
     /// `log.retention.check.interval.ms`: time between two looks for segments to delete.
@@ -140,6 +178,6 @@ mod tests {
         config.set("max.connections", "many");
         assert_eq!(config.partitions_default(), 6);
         assert!(!config.auto_create_topics());
-        assert_eq!(config.connections_max(), crate::limits::CLIENT_CONNECTIONS_MAX_DEFAULT);
+        assert_eq!(config.connections_max(), limits::CLIENT_CONNECTIONS_MAX_DEFAULT);
     }
 }

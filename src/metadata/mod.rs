@@ -21,7 +21,10 @@ mod publisher;
 mod raft;
 pub mod state;
 
-pub use controller::{Admission, Admitted, Heartbeat, HeartbeatAnswer, Quorum, QuorumReplica};
+pub use controller::{
+    Admission, Admitted, Heartbeat, HeartbeatAnswer, Quorum, QuorumReplica, admission_answer,
+    admission_call,
+};
 pub use handle::{Handle, Status, start};
 pub use image::Image;
 pub use peers::{Answer, NoPeers, Peers, RaftCall};

@@ -1,5 +1,6 @@
 //! The admin port: `/livez`, `/readyz`, `/metrics`.
 
+use super::broker::Broker;
 use super::metrics;
 use super::reconcile::Reconciler;
 use crate::env::shutdown::Shutdown;
@@ -37,6 +38,7 @@ pub(super) struct Vitals {
     pub(super) kafka: Arc<kafka::Metrics>,
     pub(super) reconciler: Arc<Reconciler>,
     pub(super) metadata: metadata::Handle,
+    pub(super) broker: Arc<Broker>,
     pub(super) data: Handle,
 }
 
@@ -45,11 +47,12 @@ impl Vitals {
         started: Instant,
         kafka: Arc<kafka::Metrics>,
         reconciler: Arc<Reconciler>,
-        metadata: metadata::Handle,
+        broker: Arc<Broker>,
         data: Handle,
     ) -> Self {
+        let metadata = broker.metadata.clone();
         let phase = AtomicU8::new(Phase::Starting as u8);
-        Self { phase, started, kafka, reconciler, metadata, data }
+        Self { phase, started, kafka, reconciler, metadata, broker, data }
     }
 
     pub(super) fn enter(&self, phase: Phase) {
@@ -90,6 +93,10 @@ async fn ready(State(vitals): State<Arc<Vitals>>) -> Response {
         return (StatusCode::SERVICE_UNAVAILABLE, "starting or stopping\n").into_response();
     }
     match vitals.metadata.status().failure {
+        None if !vitals.broker.standing().borrow().unfenced => {
+            let text = "the controller keeps this node from leading (fenced)\n";
+            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+        }
         None => "ready\n".into_response(),
         Some(reason) => {
             let text = format!("the metadata group failed here: {reason}\n");

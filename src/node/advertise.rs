@@ -23,6 +23,17 @@ pub(super) fn advertised(config: &NodeConfig, bound: SocketAddr) -> HostPort {
     }
 }
 
+/// The address that other nodes are told: the bound one; behind a listener on all addresses, the
+/// host that clients are told, or the machine's name.
+pub(super) fn advertised_rpc(config: &NodeConfig, bound: SocketAddr) -> HostPort {
+    let host = match &config.advertise {
+        _ if !bound.ip().is_unspecified() => config.rpc.host.clone(),
+        Some(wanted) => wanted.host.clone(),
+        None => machine_name(),
+    };
+    HostPort { host, port: bound.port() }
+}
+
 fn machine_name() -> String {
     const NAME_BYTES_MAX: usize = 256;
     let read = || -> std::io::Result<String> {
@@ -69,5 +80,10 @@ mod tests {
         config.advertise = HostPort::parse("broker.example.com:0");
         let named = advertised(&config, bound("0.0.0.0:5555"));
         assert_eq!(named.to_string(), "broker.example.com:5555");
+        let nodes = advertised_rpc(&config, bound("0.0.0.0:6666"));
+        assert_eq!(nodes.to_string(), "broker.example.com:6666");
+        config.rpc = HostPort::parse("10.1.2.3:0").expect("valid");
+        let nodes = advertised_rpc(&config, bound("10.1.2.3:6666"));
+        assert_eq!(nodes.to_string(), "10.1.2.3:6666");
     }
 }

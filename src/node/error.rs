@@ -2,6 +2,7 @@
 //! step.
 
 use crate::config;
+use crate::types::ClusterId;
 use std::io;
 use std::path::PathBuf;
 
@@ -128,6 +129,57 @@ pub enum Error {
     /// Settings that do not fit together.
     #[error(transparent)]
     Config(#[from] config::Error),
+    /// Nobody among the seeds let the node in.
+    #[error(
+        "no node let this one in within {waited_s} s ({tried}); seeds are the rpc addresses of \
+         running nodes, port 9192 unless told otherwise: the `ready` line of each names it"
+    )]
+    NoSeedAnswers {
+        /// Each seed with what came of it.
+        tried: String,
+        /// How long it was tried.
+        waited_s: u64,
+    },
+    /// What answers at a seed's address is no node, or one of another release.
+    #[error("{0}; --seed takes the rpc address of a running node, as its `ready` line names it")]
+    BadSeed(String),
+    /// The cluster refuses the node.
+    #[error("the cluster at {seed} does not let this node in: {reason}")]
+    NotAdmitted {
+        /// Who said it.
+        seed: String,
+        /// Its reason, with the way out.
+        reason: String,
+    },
+    /// The directory belongs to another cluster than its seeds.
+    #[error(
+        "{} has begun to join cluster {ours}, but the seed {seed} belongs to cluster {theirs}; \
+         name a seed of the first, or begin anew with an empty --data-dir", .dir.display()
+    )]
+    OtherClusterSeed {
+        /// The directory.
+        dir: PathBuf,
+        /// Who answered.
+        seed: String,
+        /// The directory's cluster.
+        ours: ClusterId,
+        /// The seed's.
+        theirs: ClusterId,
+    },
+    /// No controller was found.
+    #[error(
+        "no controller answered for {waited_s} s: {tried}; a majority of the voting nodes must run: \
+         start them, and check that their rpc addresses can be reached from here"
+    )]
+    NoController {
+        /// Whom it tried, and what came of it.
+        tried: String,
+        /// How long it waited.
+        waited_s: u64,
+    },
+    /// The cluster does not have this node as a broker (any more).
+    #[error("the cluster does not take this node: {0}")]
+    NotRegistered(String),
     /// The metadata group does not come up.
     #[error("the metadata of this node does not start: {0}")]
     Metadata(String),

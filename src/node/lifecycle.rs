@@ -2,10 +2,10 @@
 
 use super::Error;
 use super::admin::{Phase, Vitals};
+use super::broker::Broker;
 use super::data_dir::DataDir;
 use super::maintenance::NodeNotices;
 use super::reconcile::Reconciler;
-use crate::config::HostPort;
 use crate::env::shutdown::{Shutdown, Trigger};
 use crate::env::spawn;
 use crate::kafka;
@@ -35,9 +35,9 @@ pub(super) struct Parts {
     pub(super) reconciler: Arc<Reconciler>,
     pub(super) notices: Arc<NodeNotices>,
     pub(super) metadata: metadata::Handle,
+    pub(super) broker: Arc<Broker>,
     pub(super) vitals: Arc<Vitals>,
     pub(super) kafka_metrics: Arc<kafka::Metrics>,
-    pub(super) advertised: HostPort,
     pub(super) background: Trigger,
     pub(super) stop_background: Shutdown,
     pub(super) tasks: Vec<Task>,
@@ -155,13 +155,20 @@ impl RunningNode {
     /// # Errors
     /// When something could not be flushed or closed, or the node failed by itself.
     pub fn wait(mut self, mut signals: Signals) -> Result<(), Error> {
+        let mut standing = self.parts.broker.standing();
         let failed = self.control.block_on(async {
             tokio::select! {
                 name = signals.next() => {
                     tracing::info!(signal = name, "stopping");
                     None
                 }
-                what = first_to_end(&mut self.serving, &mut self.parts.tasks) => Some(what),
+                gone = standing.wait_for(|now| now.gone.is_some()) => {
+                    let reason = gone.ok().and_then(|now| now.gone.clone()).unwrap_or_default();
+                    Some(Error::NotRegistered(reason))
+                }
+                what = first_to_end(&mut self.serving, &mut self.parts.tasks) => {
+                    Some(Error::Unclean(format!("the {what} ended by itself")))
+                }
             }
         });
         {
@@ -177,9 +184,24 @@ impl RunningNode {
         }
         let stopped = self.stop();
         match failed {
-            Some(what) => Err(Error::Unclean(format!("the {what} ended by itself"))),
+            Some(error) => Err(error),
             None => stopped,
         }
+    }
+
+    /// Blocks until a signal comes.
+    pub fn wait_for_signal(&self, signals: &mut Signals) {
+        let name = self.control.block_on(signals.next());
+        tracing::info!(signal = name, "stopping");
+    }
+
+    /// Lets the node go as a kill would: nothing is handed over, flushed or waited for. For nodes
+    /// whose data goes with them.
+    pub fn abandon(self) {
+        let Self { control, data, dir, .. } = self;
+        data.shutdown_background();
+        control.shutdown_background();
+        drop(dir);
     }
 
     /// Drains connections, flushes and closes every log, and writes the clean-shutdown mark.
@@ -189,6 +211,8 @@ impl RunningNode {
     pub fn stop(self) -> Result<(), Error> {
         let Self { dir, control, data, parts, clients, serving, .. } = self;
         parts.vitals.enter(Phase::Stopping);
+        // Others lead before the clients are sent away, so that they have somewhere to go.
+        control.block_on(parts.broker.leave());
         clients.begin();
         let patience = Duration::from_millis(STOP_MS_MAX);
         control.block_on(async {
@@ -203,6 +227,7 @@ impl RunningNode {
                 }
             }
         });
+        parts.reconciler.fetchers.stop();
         let mut trouble = close_logs(&parts.reconciler);
         if let Err(error) = control.block_on(parts.metadata.shutdown()) {
             trouble.push(format!("metadata: {error}"));

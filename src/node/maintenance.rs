@@ -1,13 +1,15 @@
 //! What a node does by the clock: retention, checkpoints, ISR upkeep, second attempts.
 
+use super::petitions::Petitions;
 use super::reconcile::Reconciler;
 use crate::env::shutdown::Shutdown;
 use crate::env::spawn;
 use crate::metadata;
+use crate::partition::fetcher::Manager;
 use crate::partition::{Notices, Table};
-use crate::replica::IsrProposal;
+use crate::replica::{FlushReport, IsrProposal};
 use crate::types::{TopicId, TopicPartition};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -21,23 +23,55 @@ const CHECKPOINT_SOON: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 pub(super) struct NodeNotices {
     checkpoint_soon: Notify,
+    pub(super) petitions: Arc<Petitions>,
+    /// Who writes the checkpoints; set once the node has them.
+    reconciler: OnceLock<Weak<Reconciler>>,
+    /// Who copies from leaders; set once the node is registered.
+    fetchers: OnceLock<Arc<Manager>>,
+}
+
+impl NodeNotices {
+    /// Takes the parts that themselves need the notices. Done once, before any partition opens.
+    pub(super) fn connect(&self, reconciler: &Arc<Reconciler>, fetchers: Arc<Manager>) {
+        let first = self.reconciler.set(Arc::downgrade(reconciler)).is_ok()
+            && self.fetchers.set(fetchers).is_ok();
+        assert!(first, "a node's notices are connected once");
+    }
 }
 
 impl Notices for NodeNotices {
-    fn isr_wanted(&self, partition: &TopicPartition, _: TopicId, proposal: IsrProposal) {
-        // A partition with one replica never asks; more replicas come with replication.
-        tracing::warn!(%partition, ?proposal, "an ISR change was asked for, and stays open");
+    fn isr_wanted(&self, partition: &TopicPartition, topic_id: TopicId, proposal: IsrProposal) {
+        self.petitions.isr((topic_id, partition.partition), proposal);
     }
 
-    fn storage_failed(&self, partition: &TopicPartition, _: TopicId, reason: &str) {
+    fn storage_failed(&self, partition: &TopicPartition, topic_id: TopicId, reason: &str) {
         tracing::error!(
             %partition, reason,
-            "the partition is stopped on this node; check the disk, then restart the node"
+            "the partition is stopped on this node, and others take over; check the disk, then \
+             restart the node"
         );
+        self.petitions.failed((topic_id, partition.partition));
     }
 
     fn log_start_moved(&self, _: &TopicPartition) {
         self.checkpoint_soon.notify_one();
+    }
+
+    fn flushed_as_follower(
+        &self,
+        partition: &TopicPartition,
+        topic_id: TopicId,
+        report: FlushReport,
+    ) {
+        if let Some(fetchers) = self.fetchers.get() {
+            fetchers.flushed(topic_id, partition.partition, report);
+        }
+    }
+
+    fn recovery_point_lowered(&self, _: &TopicPartition) {
+        if let Some(reconciler) = self.reconciler.get().and_then(Weak::upgrade) {
+            reconciler.write_checkpoints();
+        }
     }
 }
 

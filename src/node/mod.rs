@@ -10,13 +10,17 @@
 
 mod admin;
 mod advertise;
-mod answers;
+mod broker;
 mod data_dir;
 mod error;
+mod join;
 mod lifecycle;
 mod maintenance;
 mod metrics;
+mod peers;
+mod petitions;
 mod reconcile;
+mod services;
 mod start;
 
 pub use error::Error;
@@ -24,7 +28,7 @@ pub use lifecycle::{RunningNode, Signals};
 pub use start::start;
 
 use crate::config::{self, KnownBrokerKeys, NodeConfig, NodeFlags, StartMode};
-use crate::metadata::state::configs::BROKER_CONFIGS;
+use crate::metadata::state::configs::{BROKER_CONFIGS, VERSION};
 
 /// The one listener for Kafka clients.
 mod kafka_listener {
@@ -35,7 +39,7 @@ mod kafka_listener {
 }
 
 /// Broker configs that follow from flags of our own, and are not taken as settings.
-const DERIVED: [&str; 8] = [
+const DERIVED: [&str; 9] = [
     "advertised.listeners",
     "broker.id",
     "cluster.id",
@@ -44,6 +48,7 @@ const DERIVED: [&str; 8] = [
     "log.dirs",
     "node.id",
     "process.roles",
+    VERSION,
 ];
 
 /// Puts the settings of a node together from flags, the process's environment and files.

@@ -11,6 +11,7 @@
 //!   does not know is renamed aside and reported.
 
 use super::data_dir::rename_aside;
+use super::petitions::Petitions;
 use crate::config::BrokerConfig;
 use crate::env::clock::Clock;
 use crate::env::disk::Disk;
@@ -22,6 +23,7 @@ use crate::log::{LogConfig, OpenHints, Shared};
 use crate::metadata::state::configs::{ConfigResource, StaticConfigs, TopicConfig};
 use crate::metadata::state::{Topic, TopicChange};
 use crate::metadata::{Delta, Image};
+use crate::partition::fetcher::Manager;
 use crate::partition::{Assignment, Checkpoint, Notices, OpenOptions, Partition, Table};
 use crate::protocol::records::TimestampKind;
 use crate::replica::Settings;
@@ -47,6 +49,10 @@ pub(super) struct Reconciler {
     pub(super) config: Arc<BrokerConfig>,
     pub(super) statics: Arc<StaticConfigs>,
     pub(super) notices: Arc<dyn Notices>,
+    /// Where replicas that cannot be opened are reported.
+    pub(super) petitions: Arc<Petitions>,
+    /// Who copies from the leaders.
+    pub(super) fetchers: Arc<Manager>,
     pub(super) table: Arc<Table>,
     /// Partitions that did not open, to be tried again, with what the checkpoints say of them.
     pub(super) failed: Mutex<BTreeMap<(TopicId, PartitionIndex), Unopened>>,
@@ -171,6 +177,9 @@ impl Reconciler {
             self.open(image, &opening, Known::default());
         });
         self.configure_changed(image, delta);
+        for broker in delta.brokers.iter().filter_map(|id| image.broker(*id)) {
+            self.fetchers.set_address(broker.id, &broker.rpc);
+        }
         self.assign_changed(image, delta);
         self.remove(doomed);
     }
@@ -251,6 +260,8 @@ impl Reconciler {
             }
             Err(error) => {
                 tracing::error!(partition = %name, error, "the partition cannot be opened; it is tried again");
+                // Others have to lead it meanwhile.
+                self.petitions.failed((topic.id, index));
             }
         }
     }
@@ -423,6 +434,7 @@ impl Reconciler {
         };
         let going: Vec<_> = self.table.all().into_iter().filter(of_topic).collect();
         for partition in &going {
+            self.fetchers.remove(topic_id, partition.topic_partition().partition);
             self.table.remove(topic_id, partition.topic_partition().partition);
             partition.retire();
         }
@@ -493,8 +505,10 @@ impl Reconciler {
         }
     }
 
-    fn assign(&self, image: &Image, topic: &Topic, partition: &Partition) {
-        let Some(decided) = topic.partition(partition.topic_partition().partition) else { return };
+    /// Tells a partition who leads it, and the fetchers whom to copy it from.
+    fn assign(&self, image: &Image, topic: &Topic, partition: &Arc<Partition>) {
+        let index = partition.topic_partition().partition;
+        let Some(decided) = topic.partition(index) else { return };
         let registration =
             |id: &NodeId| image.broker(*id).filter(|broker| !broker.fenced).map(|b| b.epoch);
         partition.assign(
@@ -507,6 +521,13 @@ impl Reconciler {
                 isr: decided.isr.iter().copied().collect(),
             },
         );
+        let leader = decided.leader.filter(|leader| *leader != self.node);
+        match leader.and_then(|leader| image.broker(leader)) {
+            Some(leader) => {
+                self.fetchers.assign(partition, leader.id, &leader.rpc, decided.leader_epoch);
+            }
+            None => self.fetchers.remove(topic.id, index),
+        }
     }
 
     /// The minimum of in-sync replicas is the group's, never this node's own: what may lead is

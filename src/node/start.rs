@@ -2,10 +2,15 @@
 
 use super::admin::{self, Phase, Vitals};
 use super::advertise;
+use super::broker::Broker;
 use super::data_dir::DataDir;
-use super::lifecycle::{Parts, RunningNode};
+use super::join::{self, Joiner};
+use super::lifecycle::{Parts, RunningNode, Task};
 use super::maintenance::{self, NodeNotices};
+use super::peers::PoolPeers;
+use super::petitions;
 use super::reconcile::Reconciler;
+use super::services::{ControlService, RaftService, ReplicaService};
 use super::{Error, kafka_listener};
 use crate::config::{HostPort, NodeConfig};
 use crate::env::clock::{Clock, SystemClock};
@@ -17,18 +22,20 @@ use crate::env::spawn;
 use crate::kafka;
 use crate::limits::{
     CONTROL_BLOCKING_THREADS_MAX, CONTROL_THREADS, DATA_BLOCKING_THREADS_MAX, DATA_THREADS_MAX,
-    FLUSH_THREADS, REGISTRATION_MS_MAX,
+    FLUSH_THREADS,
 };
 use crate::log::flush::Flusher;
 use crate::log::{Shared, checkpoint};
-use crate::metadata::state::configs::StaticConfigs;
-use crate::metadata::state::{
-    AdmitNode, ChangeFencing, Command, Endpoint, FencingChange, RegisterBroker, Response,
+use crate::metadata::state::configs::{StaticConfigs, VERSION};
+use crate::metadata::state::{Endpoint, RegisterBroker};
+use crate::metadata::{
+    self, Admission, ControllerOptions, MetadataOptions, RaftTiming, SnapshotOptions, StartAs,
 };
-use crate::metadata::{self, MetadataOptions};
 use crate::partition::Table;
-use crate::rpc;
-use crate::types::{BrokerEpoch, IncarnationId};
+use crate::partition::fetcher::{Manager, ManagerOptions};
+use crate::partition::serve::ReplicaServer;
+use crate::rpc::{self, Own, Pool};
+use crate::types::IncarnationId;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -50,9 +57,6 @@ pub fn start(config: NodeConfig) -> Result<RunningNode, Error> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let dir = DataDir::take(&config, Arc::clone(&disk))?;
-    if !dir.has_identity() {
-        return Err(Error::Metadata("nobody was asked for admission".to_owned()));
-    }
     let control = runtime("purlin-control", CONTROL_THREADS, CONTROL_BLOCKING_THREADS_MAX)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let data = runtime("purlin-data", cores.min(DATA_THREADS_MAX), DATA_BLOCKING_THREADS_MAX)?;
@@ -61,18 +65,27 @@ pub fn start(config: NodeConfig) -> Result<RunningNode, Error> {
     let kafka = data.block_on(listen(&config.kafka, "kafka"))?;
     let rpc = control.block_on(listen(&config.rpc, "rpc"))?;
     let admin = control.block_on(listen(&config.admin, "admin"))?;
-    let listeners = Listeners { kafka, rpc, admin };
 
-    let mut startup =
-        Startup { incarnation: IncarnationId(rng::id_bytes()), config, disk, clock, dir, started };
-    let parts = startup.bring_up(&control, &data, &listeners)?;
-    startup.serve(control, data, listeners, parts)
+    let startup = Startup {
+        incarnation: IncarnationId(rng::id_bytes()),
+        advertised: advertise::advertised(&config, kafka.address),
+        advertised_rpc: advertise::advertised_rpc(&config, rpc.address).to_string(),
+        addresses: [kafka.address, rpc.address, admin.address],
+        config,
+        disk,
+        clock,
+        dir,
+        started,
+        control,
+        data,
+    };
+    startup.run(Listeners { kafka: kafka.socket, rpc: rpc.socket, admin: admin.socket })
 }
 
 struct Listeners {
-    kafka: Listener,
-    rpc: Listener,
-    admin: Listener,
+    kafka: TcpListener,
+    rpc: TcpListener,
+    admin: TcpListener,
 }
 
 struct Listener {
@@ -82,11 +95,25 @@ struct Listener {
 
 struct Startup {
     incarnation: IncarnationId,
+    /// What clients are told.
+    advertised: HostPort,
+    /// What other nodes are told.
+    advertised_rpc: String,
+    addresses: [SocketAddr; 3],
     config: NodeConfig,
     disk: Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
     dir: DataDir,
     started: Instant,
+    control: Runtime,
+    data: Runtime,
+}
+
+/// The node's part of the cluster, before it holds any partition.
+struct Membership {
+    metadata: metadata::Handle,
+    broker: Arc<Broker>,
+    pool: Pool,
 }
 
 fn runtime(name: &str, threads: usize, blocking_threads: usize) -> Result<Runtime, Error> {
@@ -110,108 +137,235 @@ async fn listen(wanted: &HostPort, flag: &'static str) -> Result<Listener, Error
 }
 
 impl Startup {
-    /// Everything up to the point where partitions are led and clients can be served.
-    fn bring_up(
-        &mut self,
-        control: &Runtime,
-        data: &Runtime,
-        listeners: &Listeners,
-    ) -> Result<Parts, Error> {
-        let identity = self.dir.identity().clone();
-        let logs_dir = self.dir.logs_dir();
-        let clean_shutdown = checkpoint::take_clean_shutdown(&self.disk, &logs_dir)
+    /// From the directory to a node that serves.
+    fn run(mut self, listeners: Listeners) -> Result<RunningNode, Error> {
+        // Taken away, durably, before anything else happens: whatever ends this run from here on,
+        // the next one does not take it for a clean stop.
+        let clean_shutdown = checkpoint::take_clean_shutdown(&self.disk, &self.dir.logs_dir())
             .map_err(|error| Error::Damaged(error.to_string()))?;
-        let metadata = control
-            .block_on(metadata::start(MetadataOptions {
-                disk: Arc::clone(&self.disk),
-                dir: self.dir.raft_dir(),
-                state_dir: self.dir.state_dir(),
-                cluster_id: identity.cluster_id,
-                node_id: identity.node_id,
-                rpc: listeners.rpc.address.to_string(),
-                start_as: if self.dir.is_initialising() {
-                    metadata::StartAs::Founder
-                } else {
-                    metadata::StartAs::Member
-                },
-                peers: Arc::new(metadata::NoPeers),
-                timing: metadata::RaftTiming::default(),
-                snapshots: metadata::SnapshotOptions::default(),
-                controller: metadata::ControllerOptions::default(),
-                clock: Arc::clone(&self.clock),
-            }))
-            .map_err(|error| Error::Metadata(error.to_string()))?;
-        self.dir.initialised()?;
-
-        let advertised = advertise::advertised(&self.config, listeners.kafka.address);
-        let flusher = Flusher::start(Arc::clone(&self.disk), self.dir.root(), FLUSH_THREADS)
-            .map_err(|error| Error::System { what: "the flusher's threads", error })?;
-        let notices = Arc::new(NodeNotices::default());
-        let reconciler = Arc::new(Reconciler {
-            node: identity.node_id,
-            shared: Shared::new(Arc::clone(&self.disk), self.dir.root()),
-            logs_dir,
-            disk: Arc::clone(&self.disk),
-            clock: Arc::clone(&self.clock),
-            flusher,
-            config: Arc::new(self.config.broker.clone()),
-            statics: Arc::new(self.static_configs(&advertised)),
-            notices: Arc::<NodeNotices>::clone(&notices),
-            table: Arc::new(Table::new()),
-            failed: Default::default(),
-            checkpoints: Default::default(),
-            turn: Default::default(),
-        });
-        // With what this node holds opened, it may say that it is back.
-        let broker_epoch =
-            control.block_on(self.register(&metadata, &advertised, clean_shutdown, listeners))?;
+        if self.dir.joining().is_some() {
+            self.be_admitted()?;
+        }
+        let (background, stop_background) = shutdown::channel();
+        let membership = self.become_member(clean_shutdown)?;
+        let table = Arc::new(Table::new());
+        let mut tasks = self.serve_nodes(listeners.rpc, &membership, &table, &stop_background);
+        let Membership { metadata, broker, pool } = membership;
+        self.register(&metadata, &broker)?;
+        let (reconciler, notices) = self.reconciler(table, &broker, pool)?;
         reconciler.open_all(&metadata.image(), clean_shutdown);
 
-        let (background, stop_background) = shutdown::channel();
-        let (applied, mut reached) = watch::channel(0);
-        let reconcile = {
-            let _inside = control.enter();
-            let following =
-                follow(Arc::clone(&reconciler), metadata.clone(), applied, stop_background.clone());
-            spawn::spawn("reconcile", following)
-        };
-        control.block_on(unfence(&metadata, identity.node_id, broker_epoch))?;
-        let wanted = metadata.image().applied_count();
-        control
-            .block_on(reached.wait_for(|count| *count >= wanted))
-            .map_err(|_| Error::Metadata("the partitions could not be taken up".to_owned()))?;
+        let (taken, taking) = watch::channel(None);
+        let following =
+            follow(Arc::clone(&reconciler), Arc::clone(&broker), taken, stop_background.clone());
+        let interval = Duration::from_millis(self.config.broker.heartbeat_interval_ms());
+        let beating = Arc::clone(&broker).beat(interval, stop_background.clone());
+        let petitioning = petitions::carry(
+            Arc::clone(&notices.petitions),
+            Arc::clone(&broker),
+            Arc::clone(&reconciler.table),
+            stop_background.clone(),
+        );
+        {
+            let _inside = self.control.enter();
+            tasks.push(spawn::spawn("reconcile", following));
+            tasks.push(spawn::spawn("heartbeats", beating));
+            tasks.push(spawn::spawn("petitions", petitioning));
+        }
+        self.take_up(&broker, taking)?;
 
         let kafka_metrics = Arc::new(kafka::Metrics::default());
         let vitals = Arc::new(Vitals::new(
             self.started,
             Arc::clone(&kafka_metrics),
             Arc::clone(&reconciler),
-            metadata.clone(),
-            data.handle().clone(),
+            Arc::clone(&broker),
+            self.data.handle().clone(),
         ));
-        Ok(Parts {
+        let parts = Parts {
             reconciler,
             notices,
             metadata,
+            broker,
             vitals,
             kafka_metrics,
-            advertised,
             background,
             stop_background,
-            tasks: vec![reconcile],
+            tasks,
+        };
+        self.serve(listeners.kafka, listeners.admin, parts)
+    }
+
+    /// Asks the seeds until the cluster has let this directory in.
+    fn be_admitted(&mut self) -> Result<(), Error> {
+        let joiner = Joiner {
+            incarnation: self.incarnation,
+            rpc: &self.advertised_rpc,
+            wanted: self.config.node_id,
+        };
+        self.control.block_on(join::ask_in(&mut self.dir, &joiner))
+    }
+
+    /// Starts this node's part of the metadata group, without waiting for the others.
+    fn become_member(&self, clean_shutdown: bool) -> Result<Membership, Error> {
+        let identity = self.dir.identity();
+        let _inside = self.control.enter();
+        let pool = Pool::new(Own {
+            cluster_id: identity.cluster_id,
+            node_id: identity.node_id,
+            incarnation: self.incarnation,
+            rpc: self.advertised_rpc.clone(),
+        });
+        let peers = Arc::new(PoolPeers::new(pool.clone()));
+        let start_as = if self.dir.is_initialising() {
+            StartAs::Founder
+        } else if self.dir.joining().is_some() {
+            StartAs::Joiner
+        } else {
+            StartAs::Member
+        };
+        let settings = &self.config.broker;
+        let starting = metadata::start(MetadataOptions {
+            disk: Arc::clone(&self.disk),
+            dir: self.dir.raft_dir(),
+            state_dir: self.dir.state_dir(),
+            cluster_id: identity.cluster_id,
+            node_id: identity.node_id,
+            rpc: self.advertised_rpc.clone(),
+            start_as,
+            peers: Arc::<PoolPeers>::clone(&peers),
+            timing: RaftTiming::default(),
+            snapshots: SnapshotOptions::default(),
+            controller: ControllerOptions {
+                heartbeat_ms: settings.heartbeat_interval_ms(),
+                voters: settings.metadata_voters(),
+                session_timeout_ms: settings.session_timeout_ms(),
+                auto_leader_rebalance: settings.auto_leader_rebalance(),
+                rebalance_interval_s: settings.leader_rebalance_interval_s(),
+            },
+            clock: Arc::clone(&self.clock),
+        });
+        let metadata =
+            self.control.block_on(starting).map_err(|error| Error::Metadata(error.to_string()))?;
+        let registration = self.registration(clean_shutdown);
+        let clock = Arc::clone(&self.clock);
+        let broker = Arc::new(Broker::new(metadata.clone(), peers, clock, registration));
+        Ok(Membership { metadata, broker, pool })
+    }
+
+    /// What makes and holds the partitions.
+    fn reconciler(
+        &self,
+        table: Arc<Table>,
+        broker: &Broker,
+        pool: Pool,
+    ) -> Result<(Arc<Reconciler>, Arc<NodeNotices>), Error> {
+        let flusher = Flusher::start(Arc::clone(&self.disk), self.dir.root(), FLUSH_THREADS)
+            .map_err(|error| Error::System { what: "the flusher's threads", error })?;
+        let node = self.dir.identity().node_id;
+        let fetchers = {
+            // Followers copy on the runtime that serves clients.
+            let _inside = self.data.enter();
+            Manager::new(ManagerOptions {
+                node,
+                broker_epoch: broker.epoch(),
+                pool,
+                clock: Arc::clone(&self.clock),
+                throttled_rate: self.config.broker.follower_throttled_rate(),
+            })
+        };
+        let notices = Arc::new(NodeNotices::default());
+        let reconciler = Arc::new(Reconciler {
+            node,
+            shared: Shared::new(Arc::clone(&self.disk), self.dir.root()),
+            logs_dir: self.dir.logs_dir(),
+            disk: Arc::clone(&self.disk),
+            clock: Arc::clone(&self.clock),
+            flusher,
+            config: Arc::new(self.config.broker.clone()),
+            statics: Arc::new(self.static_configs()),
+            notices: Arc::<NodeNotices>::clone(&notices),
+            petitions: Arc::clone(&notices.petitions),
+            fetchers: Arc::clone(&fetchers),
+            table,
+            failed: Default::default(),
+            checkpoints: Default::default(),
+            turn: Default::default(),
+        });
+        notices.connect(&reconciler, fetchers);
+        Ok((reconciler, notices))
+    }
+
+    /// Answers other nodes from now on: the metadata group needs that before it can take this node
+    /// in.
+    fn serve_nodes(
+        &self,
+        listener: TcpListener,
+        membership: &Membership,
+        table: &Arc<Table>,
+        stop: &Shutdown,
+    ) -> Vec<Task> {
+        let metadata = &membership.metadata;
+        let server = ReplicaServer::new(Arc::clone(table), Arc::clone(&self.clock));
+        let handlers = rpc::Handlers {
+            raft: Arc::new(RaftService { metadata: metadata.clone() }),
+            control: Arc::new(ControlService { metadata: metadata.clone() }),
+            replica: Arc::new(ReplicaService { server }),
+        };
+        let _inside = self.control.enter();
+        let server =
+            rpc::Server::new(membership.pool.clone(), handlers).bulk_on(self.data.handle().clone());
+        vec![spawn::spawn("rpc port", server.serve(listener, stop.clone()))]
+    }
+
+    /// Makes this start of the node known to the cluster, as the node that the directory says.
+    fn register(&mut self, metadata: &metadata::Handle, broker: &Broker) -> Result<(), Error> {
+        let identity = self.dir.identity().clone();
+        self.control.block_on(async {
+            if self.dir.is_initialising() {
+                // The first node lets itself in.
+                let admission = Admission {
+                    directory: identity.directory_id,
+                    wanted: Some(identity.node_id),
+                    rpc: self.advertised_rpc.clone(),
+                };
+                let admitted = metadata.admit(admission).await;
+                let outcome = admitted.map_err(|error| Error::Metadata(error.to_string()))?;
+                outcome.map_err(|refusal| Error::NotRegistered(refusal.message))?;
+            }
+            broker.register().await
+        })?;
+        self.dir.initialised()?;
+        self.dir.joined()
+    }
+
+    /// Waits until this node holds what it should, the controller lets it lead, and that has been
+    /// taken up here.
+    fn take_up(
+        &self,
+        broker: &Broker,
+        mut taken: watch::Receiver<Option<Taken>>,
+    ) -> Result<(), Error> {
+        let ended = |_| Error::Metadata("the partitions could not be taken up".to_owned());
+        self.control.block_on(async {
+            // The first image that is taken up is as new as the registration.
+            taken.wait_for(Option::is_some).await.map_err(ended)?;
+            broker.set_ready();
+            broker.unfenced().await?;
+            // The word of the controller runs ahead of what is applied here.
+            taken.wait_for(|taken| taken.is_some_and(|one| one.alive)).await.map_err(ended)?;
+            Ok(())
         })
     }
 
-    /// Starts the listeners and the clockwork.
+    /// Starts the listeners for clients and probes, and the clockwork.
     fn serve(
         self,
-        control: Runtime,
-        data: Runtime,
-        listeners: Listeners,
+        kafka: TcpListener,
+        admin: TcpListener,
         mut parts: Parts,
     ) -> Result<RunningNode, Error> {
         let identity = self.dir.identity().clone();
-        let Listeners { kafka, rpc, admin } = listeners;
         let (clients, stop_clients) = shutdown::channel();
         let context = kafka::Context {
             node_id: identity.node_id,
@@ -226,58 +380,30 @@ impl Startup {
             metrics: Arc::clone(&parts.kafka_metrics),
         };
         let serving = {
-            let _inside = data.enter();
+            let _inside = self.data.enter();
             let maintaining = self.maintenance(&parts);
             parts.tasks.extend(maintaining);
-            spawn::spawn("client port", kafka::serve(context, kafka.socket, stop_clients))
-        };
-        let pool = rpc::Pool::new(rpc::Own {
-            cluster_id: identity.cluster_id,
-            node_id: identity.node_id,
-            incarnation: self.incarnation,
-            rpc: rpc.address.to_string(),
-        });
-        let stop = || parts.stop_background.clone();
-        let (admin_task, rpc_task) = {
-            let _inside = control.enter();
-            let nothing = Arc::new(super::answers::Nothing);
-            let handlers = rpc::Handlers {
-                raft: Arc::clone(&nothing),
-                control: Arc::clone(&nothing),
-                replica: nothing,
-            };
-            let server = rpc::Server::new(pool, handlers).bulk_on(data.handle().clone());
-            (
-                spawn::spawn(
-                    "admin port",
-                    admin::serve(admin.socket, Arc::clone(&parts.vitals), stop()),
-                ),
-                spawn::spawn("rpc port", server.serve(rpc.socket, stop())),
-            )
+            spawn::spawn("client port", kafka::serve(context, kafka, stop_clients))
         };
         {
-            let _inside = control.enter();
-            spawn::spawn("advertised address", advertise::check(parts.advertised.clone()));
+            let _inside = self.control.enter();
+            let probed =
+                admin::serve(admin, Arc::clone(&parts.vitals), parts.stop_background.clone());
+            parts.tasks.push(spawn::spawn("admin port", probed));
+            spawn::spawn("advertised address", advertise::check(self.advertised.clone()));
         }
-        parts.tasks.extend([admin_task, rpc_task]);
         parts.vitals.enter(Phase::Ready);
         tracing::info!(
-            node = %identity.node_id, cluster = %identity.cluster_id, advertised = %parts.advertised,
+            node = %identity.node_id, cluster = %identity.cluster_id,
+            advertised = %self.advertised, rpc = self.advertised_rpc,
             settings = self.config.broker.summary(), took_ms = self.started.elapsed().as_millis(),
             "the node serves"
         );
-        Ok(RunningNode::new(
-            self.dir,
-            [kafka.address, rpc.address, admin.address],
-            control,
-            data,
-            parts,
-            clients,
-            serving,
-        ))
+        let Self { dir, addresses, control, data, .. } = self;
+        Ok(RunningNode::new(dir, addresses, control, data, parts, clients, serving))
     }
 
-    fn maintenance(&self, parts: &Parts) -> [super::lifecycle::Task; 3] {
+    fn maintenance(&self, parts: &Parts) -> [Task; 3] {
         let stop = || parts.stop_background.clone();
         let broker = &parts.reconciler.config;
         let retain = maintenance::retain(
@@ -301,7 +427,7 @@ impl Startup {
     }
 
     /// What the process was started with, under the names that tools ask for.
-    fn static_configs(&self, advertised: &HostPort) -> StaticConfigs {
+    fn static_configs(&self) -> StaticConfigs {
         let identity = self.dir.identity();
         let mut values = self.config.broker.given().clone();
         let mut put = |name: &str, value: String| values.insert(name.to_owned(), value);
@@ -310,124 +436,69 @@ impl Startup {
         put("broker.id", identity.node_id.to_string());
         put("cluster.id", identity.cluster_id.to_string());
         put("listeners", format!("{name}://{}", self.config.kafka));
-        put("advertised.listeners", format!("{name}://{advertised}"));
+        put("advertised.listeners", format!("{name}://{}", self.advertised));
         put("log.dirs", self.dir.logs_dir().display().to_string());
         put("process.roles", "broker,controller".to_owned());
+        put(VERSION, env!("CARGO_PKG_VERSION").to_owned());
         if let Some(rack) = &self.config.rack {
             put("broker.rack", rack.clone());
         }
         StaticConfigs(values)
     }
 
-    /// Announces this start of the node to the metadata group.
-    async fn register(
-        &self,
-        metadata: &metadata::Handle,
-        advertised: &HostPort,
-        clean_shutdown: bool,
-        listeners: &Listeners,
-    ) -> Result<BrokerEpoch, Error> {
+    /// What this start of the node is to the cluster.
+    fn registration(&self, clean_shutdown: bool) -> RegisterBroker {
         let identity = self.dir.identity();
-        if metadata.image().state().node(identity.node_id).is_none() {
-            // The first node of a cluster has nobody who could have admitted it.
-            let command = Command::AdmitNode(AdmitNode {
-                directory: identity.directory_id,
-                wanted: Some(identity.node_id),
-                rpc: listeners.rpc.address.to_string(),
-                now: self.clock.now(),
-            });
-            match propose(metadata, command).await? {
-                Response::AdmitNode(Ok(_)) => {}
-                Response::AdmitNode(Err(refusal)) => {
-                    return Err(Error::Metadata(refusal.to_string()));
-                }
-                other => unreachable!("invariant: AdmitNode is answered in kind, not {other:?}"),
-            }
-        }
-        let command = Command::RegisterBroker(RegisterBroker {
+        RegisterBroker {
             node_id: identity.node_id,
             incarnation: self.incarnation,
             endpoints: vec![Endpoint {
                 listener: kafka_listener::NAME.to_owned(),
-                host: advertised.host.clone(),
-                port: advertised.port,
+                host: self.advertised.host.clone(),
+                port: self.advertised.port,
                 security_protocol: kafka_listener::PLAINTEXT,
             }],
-            rpc: listeners.rpc.address.to_string(),
+            rpc: self.advertised_rpc.clone(),
             rack: self.config.rack.clone(),
             directories: vec![identity.directory_id],
             clean_shutdown,
             features: Vec::new(),
             now: self.clock.now(),
-        });
-        match propose(metadata, command).await? {
-            Response::RegisterBroker(Ok(epoch)) => Ok(epoch),
-            Response::RegisterBroker(Err(refusal)) => Err(Error::Metadata(refusal.to_string())),
-            other => unreachable!("invariant: RegisterBroker is answered in kind, not {other:?}"),
         }
     }
 }
 
-/// Lets this node lead: it holds what it held, and is about to serve.
-async fn unfence(
-    metadata: &metadata::Handle,
-    node_id: crate::types::NodeId,
-    broker_epoch: BrokerEpoch,
-) -> Result<(), Error> {
-    let change =
-        FencingChange { node_id, broker_epoch, fenced: false, in_controlled_shutdown: false };
-    let command = Command::ChangeFencing(ChangeFencing { changes: vec![change] });
-    match propose(metadata, command).await? {
-        Response::ChangeFencing(results) => {
-            let refusal = results.into_iter().find_map(Result::err);
-            refusal.map_or(Ok(()), |refusal| Err(Error::Metadata(refusal.to_string())))
-        }
-        other => unreachable!("invariant: ChangeFencing is answered in kind, not {other:?}"),
-    }
-}
-
-/// Proposes until there is an answer; both commands of the start may be proposed twice.
-async fn propose(metadata: &metadata::Handle, command: Command) -> Result<Response, Error> {
-    const PAUSE: Duration = Duration::from_millis(100);
-    let deadline = Instant::now() + Duration::from_millis(REGISTRATION_MS_MAX);
-    loop {
-        match metadata.propose(command.clone()).await {
-            Ok(response) => return Ok(response),
-            Err(error @ (metadata::Error::Stopped | metadata::Error::Failed(_))) => {
-                return Err(Error::Metadata(error.to_string()));
-            }
-            Err(error) if Instant::now() >= deadline => {
-                return Err(Error::Metadata(error.to_string()));
-            }
-            Err(error) => {
-                tracing::info!(%error, "waiting for the metadata group");
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-    }
+/// What was made of the newest image.
+#[derive(Debug, Clone, Copy)]
+struct Taken {
+    /// Whether it says that this node may lead.
+    alive: bool,
 }
 
 /// Follows the metadata and makes the partitions so, until the shutdown.
 async fn follow(
     reconciler: Arc<Reconciler>,
-    metadata: metadata::Handle,
-    applied: watch::Sender<u64>,
+    broker: Arc<Broker>,
+    taken: watch::Sender<Option<Taken>>,
     mut shutdown: Shutdown,
 ) {
-    let mut news = metadata.subscribe();
+    let mut news = broker.metadata.subscribe();
     loop {
         let next = tokio::select! {
             () = shutdown.wait() => return,
             next = news.next() => next,
         };
         let Some((image, delta)) = next else { return };
-        let count = image.applied_count();
+        let alive = image.is_alive(broker.node_id());
+        if image.state().node(broker.node_id()).is_some_and(|node| node.removed) {
+            broker.gone(format!("node {} was removed from the cluster", broker.node_id()));
+        }
         let worker = Arc::clone(&reconciler);
         let done = spawn::blocking("reconcile", move || worker.apply(&image, &delta)).await;
         if done.is_none() {
             tracing::error!("the partitions no longer follow the metadata; restart the node");
             return;
         }
-        applied.send_replace(count);
+        taken.send_replace(Some(Taken { alive }));
     }
 }

@@ -239,6 +239,11 @@ impl Node {
         rss_bytes(self.pid())
     }
 
+    /// Whether the process still runs.
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().expect("the node can be waited for").is_none()
+    }
+
     /// Fails unless the process still runs.
     pub fn assert_alive(&mut self) {
         let ended = self.child.try_wait().expect("the node can be waited for");

@@ -54,6 +54,11 @@ impl Cluster {
         }
     }
 
+    /// Whether a broker answers at an address now, on a connection of its own.
+    pub(crate) async fn answers(&self, address: &Address) -> bool {
+        Connection::open(address, &self.connection_options()).await.is_ok()
+    }
+
     async fn try_address(&self, address: &Address, rest: Duration) -> Result<Connection, Error> {
         let mut options = self.connection_options();
         let rest_ms = rest.as_millis() as u64;

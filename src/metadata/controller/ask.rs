@@ -5,7 +5,7 @@
 use super::super::Error;
 use super::super::peers::Peers;
 use super::super::proposer::Proposer;
-use super::super::raft::raft_id;
+use super::super::raft::{node_id, raft_id};
 use super::messages::{ControlAnswer, ControlCall, Failure};
 use super::service::Service;
 use crate::limits::{CONTROL_CALL_MS_MAX, CONTROL_RETRY_MS};
@@ -44,6 +44,7 @@ impl Asker {
         let repeatable = !matches!(call, ControlCall::Propose(_));
         let mut hint = None;
         let mut last = None;
+        let mut tries = 0;
         loop {
             if self.proposer.is_stopped() {
                 return Err(Error::Stopped);
@@ -52,7 +53,9 @@ impl Asker {
             if left.is_zero() {
                 return Err(last.unwrap_or_else(|| timeout(within)));
             }
-            let controller = hint.take().or_else(|| self.proposer.controller());
+            let known = hint.take().or_else(|| self.proposer.controller());
+            let controller = known.or_else(|| self.somebody(tries));
+            tries += 1;
             let miss = match controller {
                 None => Miss::Again(self.proposer.not_controller()),
                 Some(node) => match self.ask_once(node, &call, left, repeatable).await {
@@ -118,6 +121,20 @@ impl Asker {
             }
             Err(error) => Err(Miss::Unclear(unknown(&error))),
         }
+    }
+
+    /// Some other node, another one each time: nobody may know this one's new address, so that it
+    /// has to ask who the controller is, rather than wait to be told.
+    fn somebody(&self, tries: usize) -> Option<NodeId> {
+        let metrics = self.proposer.raft.server_metrics().borrow().clone();
+        let members = metrics.membership_config.membership().nodes().map(|(id, _)| node_id(*id));
+        let image = self.proposer.publisher.image();
+        let mut all: Vec<NodeId> =
+            members.chain(image.state().brokers().map(|broker| broker.id)).collect();
+        all.sort_unstable();
+        all.dedup();
+        all.retain(|node| *node != self.proposer.node_id);
+        all.get(tries.checked_rem(all.len())?).copied()
     }
 
     /// Where a member is reached.

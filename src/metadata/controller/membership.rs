@@ -141,9 +141,8 @@ fn view(proposer: &Proposer, state: &State, target: usize) -> View {
     });
     let nodes = state.nodes().map(|node| {
         let broker = state.broker(node.id);
-        let rpc = broker.map_or(&node.rpc, |broker| &broker.rpc).clone();
         let alive = broker.is_some_and(|broker| !broker.fenced && !broker.in_controlled_shutdown);
-        (raft_id(node.id), Node { rpc, removed: node.removed, alive })
+        (raft_id(node.id), Node { rpc: node.rpc.clone(), removed: node.removed, alive })
     });
     View {
         own,

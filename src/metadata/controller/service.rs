@@ -4,14 +4,17 @@
 use super::super::peers::Peers;
 use super::super::proposer::Proposer;
 use super::super::raft::Contacts;
-use super::super::state::{AdmitNode, Command, Response};
+use super::super::state::{AdmitNode, Command, RegisterBroker, Response};
 use super::super::{ControllerOptions, Error};
 use super::messages::{Admission, Admitted, ControlAnswer, ControlCall, Failure};
 use super::quorum;
 use super::shell::{Message, Reply, Shell};
 use crate::env::clock::Clock;
 use crate::env::spawn;
-use crate::limits::{CONTROL_CALL_MS_MAX, CONTROLLER_QUEUE_MAX, METADATA_PROPOSAL_TIMEOUT_MS};
+use crate::limits::{
+    CLOCK_DIFFERENCE_MS_MAX, CONTROL_CALL_MS_MAX, CONTROLLER_QUEUE_MAX,
+    METADATA_PROPOSAL_TIMEOUT_MS,
+};
 use crate::types::{IncarnationId, NodeId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,11 +73,25 @@ impl Service {
                 Ok(ControlAnswer::Heartbeat(self.ask_shell(ask).await?))
             }
             ControlCall::Register(command) => {
+                self.compare_clocks(&command);
                 let ask = |reply| Message::Register(Box::new(command), reply);
                 let (outcome, applied_count) = self.ask_shell(ask).await?;
                 Ok(ControlAnswer::Registered { outcome, applied_count })
             }
             ControlCall::Admit(admission) => self.admit(admission).await,
+        }
+    }
+
+    /// Nothing goes by another node's clock, but what people see does: timestamps of records, and
+    /// retention by them.
+    fn compare_clocks(&self, command: &RegisterBroker) {
+        let ahead_ms = command.now.0.saturating_sub(self.clock.now().0);
+        if ahead_ms.saturating_abs() > CLOCK_DIFFERENCE_MS_MAX {
+            tracing::warn!(
+                node = %command.node_id, ahead_ms,
+                "the clock of a node differs from this one's; records are stamped, and kept by \
+                 their age, by each leader's own clock: set the clocks, for instance with NTP"
+            );
         }
     }
 

@@ -25,6 +25,7 @@ pub(super) fn register(
         // A retry whose first answer got lost.
         return Ok(before.epoch);
     }
+    nodes::reached_at(state, id, &command.rpc, delta);
     let epoch = BrokerEpoch(i64::try_from(index).unwrap_or(i64::MAX));
     let broker = Broker {
         id,

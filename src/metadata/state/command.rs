@@ -253,7 +253,7 @@ pub struct AdmitNode {
     pub directory: DirectoryId,
     /// The id that it asks for; `None` for the next free one.
     pub wanted: Option<NodeId>,
-    /// Where other nodes connect, as `host:port`: for people, until it registers.
+    /// Where other nodes connect, as `host:port`.
     pub rpc: String,
     /// When.
     pub now: TimestampMs,

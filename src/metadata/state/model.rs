@@ -185,7 +185,8 @@ pub struct Node {
     pub id: NodeId,
     /// The directory. No other one ever gets the id.
     pub directory: DirectoryId,
-    /// Where other nodes reached it when it was admitted, as `host:port`.
+    /// Where other nodes reach it, as `host:port`: what it said last, when it was admitted or
+    /// registered.
     pub rpc: String,
     /// When it was admitted.
     pub admitted_at: TimestampMs,

@@ -24,7 +24,9 @@ pub(super) fn admit(
         return refuse(RefusalKind::InvalidRequest, "the data directory has no id".to_owned());
     }
     if let Some(known) = state.directories.get(&directory).and_then(|id| state.node(*id)) {
-        return known_again(known, wanted);
+        let id = known_again(known, wanted)?;
+        reached_at(state, id, &rpc, delta);
+        return Ok(id);
     }
     let present = state.nodes().filter(|node| !node.removed).count();
     if present >= METADATA_BROKERS_MAX {
@@ -48,6 +50,15 @@ pub(super) fn admit(
     state.directories.insert_mut(directory, id);
     delta.nodes.insert(id);
     Ok(id)
+}
+
+/// Notes where a node is reached now: the newest word of it counts, be it a repeated admission or a
+/// registration.
+pub(super) fn reached_at(state: &mut State, id: NodeId, rpc: &str, delta: &mut Delta) {
+    let Some(node) = state.node(id).filter(|node| node.rpc != rpc) else { return };
+    let moved = Node { rpc: rpc.to_owned(), ..Node::clone(node) };
+    state.nodes.insert_mut(id, Arc::new(moved));
+    delta.nodes.insert(id);
 }
 
 fn refuse<T>(kind: RefusalKind, message: String) -> Result<T, Refusal> {

@@ -179,6 +179,8 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         "Milliseconds after which a silent producer's state is forgotten."),
     define(super::DRAIN, Boolean, Some("false"), Valid::Any, PerBroker,
         "Whether this broker is being drained: it leads nothing that another in-sync replica can lead."),
+    define(super::VERSION, Text, None, Valid::Any, ReadOnly,
+        "The release that this broker runs; it says so itself."),
     define("queued.max.requests", Int, Some("500"), FROM_1, ReadOnly,
         "Requests that may wait."),
     define("replica.fetch.max.bytes", Int, Some("1048576"), FROM_0, ReadOnly,

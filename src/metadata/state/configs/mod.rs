@@ -24,6 +24,9 @@ use std::fmt;
 /// The broker config that moves leadership away from a broker.
 pub const DRAIN: &str = "purlin.drain";
 
+/// The broker config that says which release a broker runs; set by the broker itself.
+pub const VERSION: &str = "purlin.version";
+
 /// Whose configs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ConfigResource {

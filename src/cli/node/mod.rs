@@ -1,12 +1,16 @@
 //! `purlin node …`.
 
-use super::connect::{Connect, block_on};
+mod drain;
+mod list;
+mod remove;
+
+pub(super) use drain::name_some;
+pub(super) use list::{NodeRow, rows as node_rows};
+
+use super::connect::block_on;
 use super::failure::Failure;
-use super::output::Output;
-use crate::client::Admin;
 use crate::config::{NodeFlags, StartMode};
 use crate::node;
-use serde::Serialize;
 
 /// Commands about nodes.
 #[derive(Debug, clap::Subcommand)]
@@ -18,7 +22,11 @@ pub(super) enum NodeCommand {
     /// Serve with the node that a directory holds
     Start(NodeFlags),
     /// Show the nodes of a cluster
-    List(ListArgs),
+    List(list::ListArgs),
+    /// Move leadership away from a node, and keep it away
+    Drain(drain::DrainArgs),
+    /// Take a node out of the cluster for good, its replicas moved away first
+    Remove(remove::RemoveArgs),
 }
 
 /// Flags of `node init`.
@@ -41,15 +49,6 @@ pub(super) struct JoinFlags {
     new: NewNode,
 }
 
-/// Flags of `node list`.
-#[derive(Debug, clap::Args)]
-pub(super) struct ListArgs {
-    #[command(flatten)]
-    connect: Connect,
-    #[command(flatten)]
-    output: Output,
-}
-
 impl NodeCommand {
     /// Whether the process becomes a node.
     pub(super) fn serves(&self) -> bool {
@@ -65,7 +64,9 @@ pub(super) fn run(command: NodeCommand) -> Result<(), Failure> {
             serve_new(StartMode::Join, &flags, new.or_start)
         }
         NodeCommand::Start(flags) => serve(StartMode::Start, &flags),
-        NodeCommand::List(args) => block_on(list(args)),
+        NodeCommand::List(args) => block_on(list::run(args)),
+        NodeCommand::Drain(args) => block_on(drain::run(args)),
+        NodeCommand::Remove(args) => block_on(remove::run(args)),
     }
 }
 
@@ -79,30 +80,4 @@ fn serve_new(mode: StartMode, flags: &NodeFlags, or_start: bool) -> Result<(), F
         return serve(StartMode::Start, flags);
     }
     Ok(node::run(config)?)
-}
-
-#[derive(Serialize)]
-struct NodeRow {
-    node: i32,
-    address: String,
-    rack: Option<String>,
-    state: &'static str,
-    controller: bool,
-}
-
-async fn list(args: ListArgs) -> Result<(), Failure> {
-    let admin = Admin::new(args.connect.cluster().await?);
-    let cluster = admin.describe_cluster().await?;
-    let rows: Vec<NodeRow> = cluster
-        .brokers
-        .iter()
-        .map(|broker| NodeRow {
-            node: broker.id.0,
-            address: broker.address.to_string(),
-            rack: broker.rack.clone(),
-            state: if broker.fenced { "fenced" } else { "active" },
-            controller: cluster.controller == Some(broker.id),
-        })
-        .collect();
-    args.output.rows(&["node", "address", "rack", "state", "controller"], &rows)
 }

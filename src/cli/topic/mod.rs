@@ -1,16 +1,17 @@
 //! `purlin topic …`.
 
+mod alter;
+mod describe;
+
 use super::connect::{Connect, block_on};
 use super::failure::{Failure, nearest};
-use super::output::{Output, table};
-use crate::client::admin::{ConfigChange, ConfigEntry, CreatedTopic, NewTopic, Resource};
-use crate::client::cluster::{Cluster, TopicInfo};
+use super::output::Output;
+use crate::client::admin::{CreatedTopic, NewTopic, Resource};
+use crate::client::cluster::TopicInfo;
 use crate::client::{Admin, Error};
 use crate::protocol::ErrorCode;
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
-use std::sync::Arc;
 
 /// Commands about topics.
 #[derive(Debug, clap::Subcommand)]
@@ -20,9 +21,9 @@ pub(super) enum TopicCommand {
     /// List topics
     List(ListArgs),
     /// Show partitions, replicas, offsets and settings of topics
-    Describe(DescribeArgs),
-    /// Change settings of a topic, or add partitions
-    Alter(AlterArgs),
+    Describe(describe::DescribeArgs),
+    /// Change settings of a topic, add partitions, or change the number of replicas
+    Alter(alter::AlterArgs),
     /// Delete topics, with all their records
     Delete(DeleteArgs),
 }
@@ -36,7 +37,7 @@ pub(super) struct CreateArgs {
     /// Number of partitions [default: the cluster's num.partitions]
     #[arg(short = 'p', long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
     partitions: Option<i32>,
-    /// Replicas of each partition [default: the cluster's default.replication.factor]
+    /// Replicas of each partition [default: one per node, up to 3]
     #[arg(short = 'r', long, value_name = "N", value_parser = clap::value_parser!(i16).range(1..))]
     replication_factor: Option<i16>,
     /// A setting under Kafka's name, such as retention.ms=86400000; may be repeated
@@ -66,48 +67,6 @@ pub(super) struct ListArgs {
     output: Output,
 }
 
-/// Flags of `topic describe`.
-#[derive(Debug, clap::Args)]
-pub(super) struct DescribeArgs {
-    /// Names of the topics
-    #[arg(required = true, value_name = "TOPIC")]
-    topics: Vec<String>,
-    /// Show settings that have their default too, with what they do
-    #[arg(short = 'a', long)]
-    all: bool,
-    #[command(flatten)]
-    connect: Connect,
-    #[command(flatten)]
-    output: Output,
-}
-
-/// Flags of `topic alter`.
-#[derive(Debug, clap::Args)]
-#[command(group = clap::ArgGroup::new("change").required(true).multiple(true)
-    .args(["partitions", "configs", "delete_configs", "append", "subtract"]))]
-pub(super) struct AlterArgs {
-    /// Name of the topic
-    #[arg(value_name = "TOPIC")]
-    topic: String,
-    /// Raise the number of partitions to this
-    #[arg(short = 'p', long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
-    partitions: Option<i32>,
-    /// Give a setting a value; may be repeated
-    #[arg(short = 'c', long = "config", value_name = "KEY=VALUE")]
-    configs: Vec<String>,
-    /// Put a setting back to its default; may be repeated
-    #[arg(short = 'd', long = "delete-config", value_name = "KEY")]
-    delete_configs: Vec<String>,
-    /// Add to a setting that is a list; may be repeated
-    #[arg(long, value_name = "KEY=VALUE")]
-    append: Vec<String>,
-    /// Take from a setting that is a list; may be repeated
-    #[arg(long, value_name = "KEY=VALUE")]
-    subtract: Vec<String>,
-    #[command(flatten)]
-    connect: Connect,
-}
-
 /// Flags of `topic delete`.
 #[derive(Debug, clap::Args)]
 pub(super) struct DeleteArgs {
@@ -125,14 +84,14 @@ pub(super) fn run(command: TopicCommand) -> Result<(), Failure> {
     match command {
         TopicCommand::Create(args) => block_on(create(args)),
         TopicCommand::List(args) => block_on(list(args)),
-        TopicCommand::Describe(args) => block_on(describe(args)),
-        TopicCommand::Alter(args) => block_on(alter(args)),
+        TopicCommand::Describe(args) => block_on(describe::run(args)),
+        TopicCommand::Alter(args) => block_on(alter::run(args)),
         TopicCommand::Delete(args) => block_on(delete(args)),
     }
 }
 
 /// Says on a terminal what was done; a pipe learns it from the exit code.
-fn tell(text: &str) {
+pub(super) fn tell(text: &str) {
     if std::io::stderr().is_terminal() {
         let _ = writeln!(std::io::stderr(), "{text}");
     }
@@ -284,170 +243,6 @@ async fn list(args: ListArgs) -> Result<(), Failure> {
         .collect();
     let columns = ["topic", "partitions", "replication_factor", "under_replicated", "leaderless"];
     args.output.rows(&columns, &rows)
-}
-
-#[derive(Serialize)]
-struct Description {
-    topic: String,
-    id: Option<String>,
-    internal: bool,
-    partitions: Vec<PartitionRow>,
-    configs: Vec<ConfigRow>,
-}
-
-#[derive(Serialize)]
-struct PartitionRow {
-    partition: usize,
-    leader: Option<i32>,
-    leader_epoch: i32,
-    replicas: Vec<i32>,
-    isr: Vec<i32>,
-    offline: Vec<i32>,
-    log_start_offset: Option<i64>,
-    log_end_offset: Option<i64>,
-    bytes: Option<i64>,
-}
-
-#[derive(Serialize)]
-struct ConfigRow {
-    key: String,
-    value: Option<String>,
-    source: &'static str,
-    read_only: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    documentation: Option<String>,
-}
-
-async fn describe(args: DescribeArgs) -> Result<(), Failure> {
-    let cluster = args.connect.cluster().await?;
-    let admin = Admin::new(cluster.clone());
-    let mut descriptions = Vec::new();
-    for name in &args.topics {
-        let topic = cluster.require_topic(name).await?;
-        let configs = admin.describe_configs(&Resource::Topic(name.clone()), args.all).await?;
-        let shown = |entry: &ConfigEntry| args.all || entry.source == "topic";
-        let configs = configs.into_iter().filter(shown).map(config_row).collect();
-        descriptions.push(Description {
-            topic: name.clone(),
-            id: (!topic.id.is_zero()).then(|| topic.id.to_string()),
-            internal: topic.internal,
-            partitions: partition_rows(&cluster, &admin, &topic).await?,
-            configs,
-        });
-    }
-    if args.output.format == super::output::Format::Table {
-        let mut out = std::io::stdout().lock();
-        for (place, description) in descriptions.iter().enumerate() {
-            let gap = if place == 0 { "" } else { "\n" };
-            write!(out, "{gap}{}", describe_as_text(description, args.all)?)?;
-        }
-        return Ok(out.flush()?);
-    }
-    args.output.rows(&[], &descriptions)
-}
-
-fn config_row(entry: ConfigEntry) -> ConfigRow {
-    ConfigRow {
-        key: entry.name,
-        value: entry.value,
-        source: entry.source,
-        read_only: entry.read_only,
-        documentation: entry.documentation,
-    }
-}
-
-async fn partition_rows(
-    cluster: &Arc<Cluster>,
-    admin: &Admin,
-    topic: &TopicInfo,
-) -> Result<Vec<PartitionRow>, Failure> {
-    let offsets = admin.offsets(&topic.name).await?;
-    let mut sizes: BTreeMap<(i32, i32), i64> = BTreeMap::new();
-    for node in cluster.snapshot().brokers.keys() {
-        // Sizes are a courtesy: a broker that does not tell them leaves a gap.
-        for ((name, partition), bytes) in admin.sizes(*node).await.unwrap_or_default() {
-            if name == topic.name {
-                sizes.insert((partition, node.0), bytes);
-            }
-        }
-    }
-    let ids = |nodes: &[crate::types::NodeId]| nodes.iter().map(|node| node.0).collect();
-    let row = |(number, partition): (usize, &crate::client::cluster::PartitionInfo)| {
-        let index = number as i32;
-        let leader = partition.leader.map(|leader| leader.0);
-        let range = offsets.get(&index);
-        PartitionRow {
-            partition: number,
-            leader,
-            leader_epoch: partition.leader_epoch.0,
-            replicas: ids(&partition.replicas),
-            isr: ids(&partition.isr),
-            offline: ids(&partition.offline),
-            log_start_offset: range.map(|(start, _)| start.0),
-            log_end_offset: range.map(|(_, end)| end.0),
-            bytes: leader.and_then(|leader| sizes.get(&(index, leader)).copied()),
-        }
-    };
-    Ok(topic.partitions.iter().enumerate().map(row).collect())
-}
-
-fn describe_as_text(description: &Description, all: bool) -> Result<String, Failure> {
-    let id = description.id.as_deref().unwrap_or("-");
-    let internal = if description.internal { ", internal" } else { "" };
-    let mut text = format!("topic {} (id {id}{internal})\n\n", description.topic);
-    let columns = [
-        "partition",
-        "leader",
-        "leader_epoch",
-        "replicas",
-        "isr",
-        "log_start_offset",
-        "log_end_offset",
-        "bytes",
-    ];
-    text.push_str(&table(&columns, &description.partitions)?);
-    if !description.configs.is_empty() {
-        text.push('\n');
-        let columns: &[&str] =
-            if all { &["key", "value", "source", "documentation"] } else { &["key", "value"] };
-        text.push_str(&table(columns, &description.configs)?);
-    }
-    Ok(text)
-}
-
-async fn alter(args: AlterArgs) -> Result<(), Failure> {
-    let mut changes = Vec::new();
-    for text in &args.configs {
-        let (key, value) = pair("config", text)?;
-        changes.push(ConfigChange::Set(key, value));
-    }
-    for key in &args.delete_configs {
-        changes.push(ConfigChange::Delete(key.clone()));
-    }
-    for text in &args.append {
-        let (key, value) = pair("append", text)?;
-        changes.push(ConfigChange::Append(key, value));
-    }
-    for text in &args.subtract {
-        let (key, value) = pair("subtract", text)?;
-        changes.push(ConfigChange::Subtract(key, value));
-    }
-    let cluster = args.connect.cluster().await?;
-    cluster.require_topic(&args.topic).await?;
-    let admin = Admin::new(cluster);
-    refuse_unknown(&admin, &args.delete_configs).await?;
-    if !changes.is_empty() {
-        let resource = Resource::Topic(args.topic.clone());
-        if let Err(error) = admin.alter_configs(&resource, &changes, false).await {
-            let keys = changes.iter().map(ConfigChange::name);
-            return Err(with_key_suggestion(&admin, error, keys).await);
-        }
-    }
-    if let Some(count) = args.partitions {
-        admin.add_partitions(&args.topic, count).await?;
-    }
-    tell(&format!("topic '{}' is altered", args.topic));
-    Ok(())
 }
 
 async fn delete(args: DeleteArgs) -> Result<(), Failure> {

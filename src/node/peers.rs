@@ -1,0 +1,86 @@
+//! The connections to other nodes, as the metadata group uses them, with a memory of what went wrong
+//! on them: for people, and to find out that other nodes refuse this one.
+
+use crate::metadata::{Answer, Peers, RaftCall};
+use crate::rpc::{self, Alive, Disconnected, Payload, Pool};
+use crate::types::NodeId;
+use futures::future::BoxFuture;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::broadcast;
+
+/// The way to other nodes, over the pool's connections.
+#[derive(Debug)]
+pub(super) struct PoolPeers {
+    pool: Pool,
+    /// What came of the last call to each node that failed, until one works.
+    trouble: Arc<Mutex<BTreeMap<NodeId, Trouble>>>,
+}
+
+/// Why calls to a node fail.
+#[derive(Debug, Clone)]
+struct Trouble {
+    text: String,
+    /// Whether that node refuses this one, rather than being out of reach.
+    refused: bool,
+}
+
+impl PoolPeers {
+    pub(super) fn new(pool: Pool) -> Self {
+        Self { pool, trouble: Default::default() }
+    }
+
+    /// What other nodes said when they refused this one: that it was removed, or that another
+    /// process serves with its id.
+    pub(super) fn refusal(&self) -> Option<String> {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.values().find(|one| one.refused).map(|one| one.text.clone())
+    }
+
+    /// Which nodes were tried in vain, and why it failed, for people.
+    pub(super) fn tried(&self) -> String {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: Vec<String> =
+            trouble.iter().map(|(node, one)| format!("node {node}: {}", one.text)).collect();
+        all.join("; ")
+    }
+
+    /// Notes how a call ended.
+    fn watch(&self, node: NodeId, call: Answer) -> Answer {
+        let trouble = Arc::clone(&self.trouble);
+        Box::pin(async move {
+            let result = call.await;
+            // Whole inserts and removes leave the map whole, whoever panics elsewhere.
+            let mut trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner);
+            match &result {
+                Ok(_) => {
+                    trouble.remove(&node);
+                }
+                Err(error) => {
+                    let refused = matches!(error, rpc::Error::Refused { .. });
+                    trouble.insert(node, Trouble { text: error.to_string(), refused });
+                }
+            }
+            result
+        })
+    }
+}
+
+impl Peers for PoolPeers {
+    fn raft(&self, node: NodeId, address: &str, call: RaftCall, within: Duration) -> Answer {
+        self.watch(node, Peers::raft(&self.pool, node, address, call, within))
+    }
+
+    fn control(&self, node: NodeId, address: &str, call: Payload, within: Duration) -> Answer {
+        self.watch(node, Peers::control(&self.pool, node, address, call, within))
+    }
+
+    fn probe(&self, address: &str) -> BoxFuture<'static, Alive> {
+        Peers::probe(&self.pool, address)
+    }
+
+    fn disconnections(&self) -> Option<broadcast::Receiver<Disconnected>> {
+        Peers::disconnections(&self.pool)
+    }
+}
