@@ -12,6 +12,7 @@ use super::segment::Segment;
 use super::validate::{self, Checked};
 use super::{records, txn_index};
 use crate::protocol::records::{BatchHeader, BatchIter, ControlRecord, TimestampKind};
+use crate::types::mutant::Mutant;
 use crate::types::{LeaderEpoch, Offset, TimestampMs};
 use bytes::{Bytes, BytesMut};
 use std::io;
@@ -60,7 +61,9 @@ impl Log {
         let Checked { mut header, mut max_timestamp } =
             validate::check(&batch, &self.config, origin, now)?;
         let mut marker = self.marker_of(&header, &batch)?;
-        if let Some(seen) = self.producers.check(&header, marker.map(|found| found.0), origin)? {
+        if let Some(seen) = self.producers.check(&header, marker.map(|found| found.0), origin)?
+            && !Mutant::DuplicateAppended.is_active()
+        {
             return Ok(self.duplicate(seen));
         }
         let segment_bytes = self.config.segment_bytes as usize;

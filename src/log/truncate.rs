@@ -11,6 +11,7 @@ use super::retain::remove_segment;
 use super::segment::Segment;
 use super::txn_index;
 use crate::types::Offset;
+use crate::types::mutant::Mutant;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -72,7 +73,9 @@ impl Log {
         self.flush_limit = self.flush_limit.map(|limit| limit.min(end));
         self.epochs.truncate_from_end(end);
         self.cut_txn_index(end)?;
-        self.rebuild_producers(end)?;
+        if !Mutant::ProducersNotRolledBack.is_active() {
+            self.rebuild_producers(end)?;
+        }
         Ok(())
     }
 

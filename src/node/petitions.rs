@@ -156,7 +156,10 @@ async fn propose_isrs(
                 // What was agreed comes with the metadata.
                 if let Err(refusal) = result {
                     tracing::debug!(topic = %place.0, partition = %place.1, %refusal, "no other ISR");
-                    refuse(*place, wish);
+                    // Otherwise this may answer a repetition of what was done.
+                    if refusal.kind.settles_isr_change() {
+                        refuse(*place, wish);
+                    }
                 }
             }
             true

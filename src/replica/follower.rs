@@ -1,10 +1,11 @@
 //! Copying from a leader: what its answers mean for the local log.
 
 use super::{Answer, Effect, FlushReport, LogView, Role, State, lose_leadership, watermark};
+use crate::types::mutant::Mutant;
 use crate::types::{LeaderEpoch, NodeId, Offset};
 
 /// The state of one followership.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Follower {
     pub(super) leader: NodeId,
     pub(super) epoch: LeaderEpoch,
@@ -56,6 +57,9 @@ pub(super) fn follow(
     }
     let role = Role::Follower(Follower { leader, epoch, matched: false, told: None });
     lose_leadership(state, role, effects);
+    if Mutant::TruncateToHighWatermark.is_active() {
+        effects.push(Effect::Truncate { to: state.high_watermark, unclean: false });
+    }
     // What an earlier role left unflushed holds up the leader's high watermark until it is.
     if state.log.flushed < state.log.end && !state.settings.write_caching {
         effects.push(Effect::RequestFlush);
@@ -72,7 +76,9 @@ pub(super) fn answered(
 ) {
     let log = state.log;
     let Role::Follower(follower) = &mut state.role else { return };
-    if follower.epoch != leader_epoch || asked != log.end {
+    let old = follower.epoch != leader_epoch && !Mutant::AnswerOfOldEpochTaken.is_active();
+    let elsewhere = asked != log.end && !Mutant::AnswerFromElsewhereTaken.is_active();
+    if old || elsewhere {
         return;
     }
     match answer {
@@ -91,7 +97,8 @@ pub(super) fn answered(
             follower.matched = false;
             // The end of the largest epoch that both know, by whoever of the two has less of it
             // (KIP-279); without epochs of its own, what the leader says.
-            let own = if local.1 == Offset::NONE { log.end } else { local.1 };
+            let blind = local.1 == Offset::NONE || Mutant::TruncateToLeaderEndAlone.is_active();
+            let own = if blind { log.end } else { local.1 };
             let to = end.min(own).min(log.end);
             effects.push(if to > log_start {
                 Effect::Truncate { to, unclean: to < state.high_watermark }
@@ -144,7 +151,7 @@ pub(super) fn report(state: &State, effects: &mut Vec<Effect>) {
         leader_epoch: follower.epoch,
         end: state.log.end,
         flushed: state.log.flushed,
-        agreed: follower.matched,
+        agreed: follower.matched || Mutant::ReportBeforeMatch.is_active(),
     };
     effects.push(match report.agreed {
         true => Effect::ReportFlushed(report),

@@ -1,11 +1,12 @@
 //! Who counts: the ISR, proposals to change it, and when a follower joins or leaves.
 
 use super::{Effect, Leader, Role, State, watermark};
+use crate::types::mutant::Mutant;
 use crate::types::{BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch};
 use std::collections::BTreeSet;
 
 /// The ISR as decided, and at most one open proposal.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Isr {
     pub(super) decided: BTreeSet<NodeId>,
     pub(super) proposed: Option<BTreeSet<NodeId>>,
@@ -15,7 +16,7 @@ pub(super) struct Isr {
 }
 
 /// A wish for another ISR (AlterPartition).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct IsrProposal {
     /// The leadership that asks.
     pub leader_epoch: LeaderEpoch,
@@ -34,7 +35,8 @@ impl Isr {
     /// Takes the controller's word. A newer version closes whatever was proposed against an
     /// older one, whether it was this proposal or another's change.
     pub(super) fn decide(&mut self, decided: BTreeSet<NodeId>, partition_epoch: PartitionEpoch) {
-        if partition_epoch > self.partition_epoch {
+        if partition_epoch > self.partition_epoch || Mutant::ProposalForgottenUnanswered.is_active()
+        {
             self.proposed = None;
             self.refused = false;
         }
@@ -43,6 +45,14 @@ impl Isr {
     }
 
     pub(super) fn maximal(&self) -> BTreeSet<NodeId> {
+        if Mutant::HighWatermarkOverDecidedIsr.is_active() {
+            return self.decided.clone();
+        }
+        if let Some(proposed) = &self.proposed
+            && Mutant::HighWatermarkOverProposedIsr.is_active()
+        {
+            return proposed.clone();
+        }
         let proposed = self.proposed.iter().flatten();
         self.decided.iter().chain(proposed).copied().collect()
     }
@@ -136,8 +146,11 @@ impl Leader {
     fn has_reached(&self, follower: NodeId, high_watermark: Offset, write_caching: bool) -> bool {
         let Some(progress) = self.followers.get(&follower) else { return false };
         let reached = if write_caching { progress.end } else { progress.flushed };
-        let far_enough =
-            reached.is_some_and(|end| end >= high_watermark && end >= self.epoch_start);
+        let reached = reached.or(Mutant::JoinWithoutFetch.is_active().then_some(high_watermark));
+        let far_enough = reached.is_some_and(|end| {
+            (end >= high_watermark || Mutant::JoinBelowHighWatermark.is_active())
+                && (end >= self.epoch_start || Mutant::JoinBelowEpochStart.is_active())
+        });
         far_enough && progress.broker_epoch.is_some()
     }
 }

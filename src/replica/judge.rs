@@ -1,10 +1,11 @@
 //! What a leader makes of a follower's fetch, before anything is read or counted.
 
 use super::State;
+use crate::types::mutant::Mutant;
 use crate::types::{BrokerEpoch, LeaderEpoch, NodeId, Offset};
 
 /// What a follower says of itself in a fetch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FetchClaim {
     /// Who.
     pub follower: NodeId,
@@ -19,7 +20,7 @@ pub struct FetchClaim {
 }
 
 /// What a leader makes of a fetch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// The follower's log is a prefix of this one: count it, and serve what comes next.
     Serve,
@@ -50,7 +51,7 @@ impl State {
     #[must_use]
     pub fn judge(&self, claim: &FetchClaim, epoch_end: (LeaderEpoch, Offset)) -> Verdict {
         let ours = self.leader_epoch();
-        if claim.leader_epoch < ours {
+        if claim.leader_epoch < ours && !Mutant::OldEpochFetchCounted.is_active() {
             return Verdict::FencedEpoch;
         }
         if claim.leader_epoch > ours {
@@ -58,7 +59,8 @@ impl State {
         }
         let Some(leader) = self.leader() else { return Verdict::NotLeader };
         let Some(progress) = leader.progress(claim.follower) else { return Verdict::NotReplica };
-        if progress.broker_epoch != Some(claim.broker_epoch) {
+        let current = progress.broker_epoch == Some(claim.broker_epoch);
+        if !current && !Mutant::BrokerEpochNotCheckedOnFetch.is_active() {
             return Verdict::StaleBroker;
         }
         let log = self.log();
@@ -66,6 +68,7 @@ impl State {
         if claim.last_epoch.is_known()
             && epoch.is_known()
             && (epoch != claim.last_epoch || end < claim.end)
+            && !Mutant::DivergenceNotTold.is_active()
         {
             return Verdict::Diverging { epoch, end };
         }

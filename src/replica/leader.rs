@@ -2,11 +2,12 @@
 
 use super::isr::Isr;
 use super::{Effect, LogView, Role, State, isr, watermark};
+use crate::types::mutant::Mutant;
 use crate::types::{BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The state of one leadership.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Leader {
     pub(super) epoch: LeaderEpoch,
     pub(super) epoch_start: Offset,
@@ -16,10 +17,12 @@ pub struct Leader {
 }
 
 /// What a leader knows of one follower, all of it learnt in this leader epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Progress {
     /// The follower's current registration; `None` while it is fenced or unknown.
     pub broker_epoch: Option<BrokerEpoch>,
+    /// The registration that all of this was learnt from.
+    registration: Option<BrokerEpoch>,
     /// The end of its log; `None` until it fetched in this epoch.
     pub end: Option<Offset>,
     /// What it has on disk.
@@ -94,7 +97,14 @@ impl Leader {
 impl Progress {
     fn unknown(broker_epoch: Option<BrokerEpoch>, now_ms: i64) -> Self {
         // A new leader gives everybody the full lag time before it proposes a smaller ISR.
-        Self { broker_epoch, end: None, flushed: None, caught_up_ms: now_ms, last_fetch: None }
+        Self {
+            broker_epoch,
+            registration: broker_epoch,
+            end: None,
+            flushed: None,
+            caught_up_ms: now_ms,
+            last_fetch: None,
+        }
     }
 
     /// Notes a report. Within a leader epoch positions only go back by a fetch: of a follower that
@@ -140,18 +150,15 @@ pub(super) fn lead(
         if partition_epoch < leader.isr.partition_epoch {
             return;
         }
-        let changed = partition_epoch > leader.isr.partition_epoch;
         let kept = |node: &NodeId, broker_epoch: Option<BrokerEpoch>| {
             let progress = leader.followers.get(node).copied()?;
-            // A follower that registered anew may have lost what it had (scenario 12). One that is
-            // not in the ISR may have been removed and added again between two decisions, its log
-            // deleted (scenario 14): it has to fetch before it counts.
-            let counts = isr.contains(node) || !changed;
-            match broker_epoch {
-                None if counts => Some(Progress { broker_epoch: None, ..progress }),
-                _ if counts && progress.broker_epoch == broker_epoch => Some(progress),
-                _ => None,
-            }
+            // A follower that registered anew may have lost what it had (scenario 12). Nothing else
+            // makes this leader forget: a follower that has everything does not say so again. One
+            // that was removed and added again, its log deleted, comes with another leader epoch
+            // (scenario 14).
+            let same = broker_epoch.is_none() || broker_epoch == progress.registration;
+            let same = same || Mutant::ProgressKeptOverRegistration.is_active();
+            same.then_some(Progress { broker_epoch, ..progress })
         };
         let followers: BTreeMap<_, _> = others
             .map(|(node, broker_epoch)| {
@@ -166,13 +173,18 @@ pub(super) fn lead(
         if state.leader().is_some() {
             effects.push(Effect::LeadershipLost);
         }
-        let followers = others
+        let mut followers: BTreeMap<_, _> = others
             .map(|(node, broker_epoch)| (*node, Progress::unknown(*broker_epoch, now_ms)))
             .collect();
+        if Mutant::ProgressKeptOverEpochs.is_active() {
+            followers.extend(state.leader().into_iter().flat_map(|old| old.followers.clone()));
+        }
         let epoch_start = state.log.end;
         let isr = Isr::decided(isr, partition_epoch);
         state.role = Role::Leader(Leader { epoch, epoch_start, isr, followers });
-        effects.push(Effect::RecordEpoch { epoch, start: epoch_start });
+        if !Mutant::EpochNotRecordedAtElection.is_active() {
+            effects.push(Effect::RecordEpoch { epoch, start: epoch_start });
+        }
         // What an earlier run left unflushed counts for nothing until it is.
         if state.log.flushed < state.log.end {
             effects.push(Effect::RequestFlush);
@@ -191,16 +203,19 @@ pub(super) fn heard(
 ) {
     let log = state.log;
     let Role::Leader(leader) = &mut state.role else { return };
-    if leader_epoch != leader.epoch || report.end > log.end {
+    let stale = leader_epoch != leader.epoch && !Mutant::OldEpochFetchCounted.is_active();
+    if stale || report.end > log.end {
         return;
     }
     let Some(progress) = leader.followers.get_mut(&follower) else { return };
-    if progress.broker_epoch != Some(report.broker_epoch) {
+    let current = progress.broker_epoch == Some(report.broker_epoch);
+    if !current && !Mutant::BrokerEpochNotCheckedOnFetch.is_active() {
         return;
     }
     // A report may have been sent before the follower cut what this log does not have; a fetch
     // in this epoch has shown that it is past that.
-    if !report.fetch && progress.end.is_none() {
+    let early = !report.fetch && progress.end.is_none();
+    if early && !Mutant::ReportBeforeFetchCounted.is_active() {
         return;
     }
     progress.note(report, log);

@@ -34,7 +34,7 @@ use crate::types::invariant::{Invariant, ensure};
 use crate::types::{LeaderEpoch, NodeId, Offset};
 
 /// Settings of the topic that the rules depend on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Settings {
     /// `min.insync.replicas`, before it is capped by the number of replicas.
     pub min_insync_replicas: usize,
@@ -51,7 +51,7 @@ impl Default for Settings {
 }
 
 /// The offsets of the local log that the rules look at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LogView {
     /// Log start offset.
     pub start: Offset,
@@ -62,7 +62,7 @@ pub struct LogView {
 }
 
 /// What this node is to the partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Nobody told yet, or the partition has no leader.
     Idle {
@@ -81,7 +81,7 @@ pub enum Role {
 }
 
 /// The replica's state. Made by [`State::new`], changed by [`step`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct State {
     node: NodeId,
     settings: Settings,

@@ -239,6 +239,35 @@ fn scenario_14_a_follower_that_registered_anew_is_unknown_again() {
     assert_eq!(progress.end, None);
 }
 
+/// A follower that has everything does not say so again, so no change of ISR or fencing may make
+/// the leader forget it.
+#[test]
+fn a_follower_stays_known_over_changes_that_are_not_its_own() {
+    let mut script = Script::new(0);
+    script.lead(1, 0, &[ME, TWO], &[ME, TWO]);
+    script.append(4);
+    script.flush(4);
+    script.fetch(TWO, 1, 4, 4);
+    assert_eq!(script.watermark(), 4);
+    let known = |epoch: Option<i64>, partition_epoch: i32, isr: &[NodeId]| Input::Lead {
+        epoch: LeaderEpoch(1),
+        partition_epoch: PartitionEpoch(partition_epoch),
+        replicas: vec![(ME, Some(BrokerEpoch(10))), (TWO, epoch.map(BrokerEpoch))],
+        isr: isr.iter().copied().collect(),
+        now_ms: 0,
+    };
+    let of_two = |script: &Script| {
+        let leader = script.state.leader().expect("leads");
+        let (_, progress) = leader.followers().next().expect("one follower");
+        (progress.end, progress.broker_epoch)
+    };
+    let registered = of_two(&script).1;
+    script.step(known(None, 1, &[ME]));
+    assert_eq!(of_two(&script), (Some(Offset(4)), None), "fenced, and out of the ISR");
+    script.step(known(registered.map(|epoch| epoch.0), 2, &[ME]));
+    assert_eq!(of_two(&script), (Some(Offset(4)), registered), "unfenced, the same process");
+}
+
 #[test]
 fn scenario_16_the_watermark_is_frozen_below_min_isr() {
     let mut script = Script::new(0);

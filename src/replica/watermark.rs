@@ -10,13 +10,15 @@ use crate::types::mutant::Mutant;
 /// off from the controller must not commit on the smaller set (scenario 8).
 pub(super) fn advance(state: &mut State, effects: &mut Vec<Effect>) {
     let Role::Leader(leader) = &state.role else { return };
-    if leader.isr.decided.len() < state.isr_needed(leader) {
+    let enough = leader.isr.decided.len() >= state.isr_needed(leader);
+    if !enough && !Mutant::MinIsrNotChecked.is_active() {
         return;
     }
     let write_caching = state.settings.write_caching;
     let counts_appended = write_caching || Mutant::AckBeforeFlush.is_active();
     let own = if counts_appended { state.log.end } else { state.log.flushed };
     let mut least = own;
+    let counts_appended = write_caching || Mutant::FollowerCountedBeforeFlush.is_active();
     for node in leader.isr.maximal() {
         if node == state.node {
             continue;
@@ -24,7 +26,10 @@ pub(super) fn advance(state: &mut State, effects: &mut Vec<Effect>) {
         let counted = leader
             .followers
             .get(&node)
-            .and_then(|progress| if write_caching { progress.end } else { progress.flushed });
+            .and_then(|progress| if counts_appended { progress.end } else { progress.flushed });
+        if counted.is_none() && Mutant::UnreportedMemberCounted.is_active() {
+            continue;
+        }
         // A member that has not reported in this epoch holds everything back.
         let Some(counted) = counted else { return };
         least = least.min(counted);

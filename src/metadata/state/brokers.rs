@@ -7,6 +7,7 @@ use super::model::{Broker, Partition, State};
 use super::nodes;
 use super::response::{Refusal, RefusalKind};
 use super::sweep::sweep;
+use crate::types::mutant::Mutant;
 use crate::types::{BrokerEpoch, NodeId};
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ pub(super) fn register(
         rack: command.rack,
         directories: command.directories,
         features: command.features,
-        fenced: true,
+        fenced: !Mutant::RegistrationKeepsIsr.is_active(),
         in_controlled_shutdown: false,
         registered_at: command.now,
     };
@@ -60,7 +61,8 @@ fn start_over(state: &mut State, id: NodeId, unclean: bool, delta: &mut Delta) {
     sweep(state, delta, &standings, concerned, |election, config, partition| {
         let before = partition.clone();
         partition.offline.retain(|offline| *offline != id);
-        let excluded: &[NodeId] = if unclean && config.write_caching { &[id] } else { &[] };
+        let lossy = unclean && config.write_caching && !Mutant::LossyStopKeepsEligible.is_active();
+        let excluded: &[NodeId] = if lossy { &[id] } else { &[] };
         election.settle(partition, &before, excluded)
     });
 }

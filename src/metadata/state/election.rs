@@ -16,6 +16,7 @@
 
 use super::command::LeaderRecoveryState;
 use super::model::{Partition, State};
+use crate::types::mutant::Mutant;
 use crate::types::{LeaderEpoch, NodeId, PartitionEpoch};
 use std::collections::BTreeMap;
 
@@ -44,7 +45,7 @@ pub(super) struct Standings(BTreeMap<NodeId, Standing>);
 impl Standings {
     pub(super) fn of(state: &State) -> Self {
         let standing = |broker: &super::model::Broker| Standing {
-            unfenced: !broker.fenced,
+            unfenced: !broker.fenced || Mutant::FencedBrokerCounts.is_active(),
             stopping: broker.in_controlled_shutdown,
             draining: state.is_draining(broker.id),
         };
@@ -119,7 +120,8 @@ impl Election<'_> {
         self.complete_reassignment(partition);
         self.settle_elr(partition, before, excluded);
         self.settle_leader(partition, before);
-        if partition.isr.len() >= self.insync_min(partition) {
+        let enough = partition.isr.len() >= self.insync_min(partition);
+        if enough && !Mutant::ElrNotCleared.is_active() {
             // One elected from the ELR may be enough.
             partition.elr.clear();
         }
@@ -133,9 +135,14 @@ impl Election<'_> {
         if partition == before {
             return false;
         }
-        partition.partition_epoch = partition.partition_epoch.next();
-        let forgets = before.replicas.iter().any(|id| !partition.replicas.contains(id));
-        if partition.leader != before.leader || forgets {
+        if !Mutant::PartitionEpochNotRaised.is_active() {
+            partition.partition_epoch = partition.partition_epoch.next();
+        }
+        let forgets = before.replicas.iter().any(|id| !partition.replicas.contains(id))
+            && !Mutant::RemovalKeepsLeaderEpoch.is_active();
+        let elected =
+            partition.leader != before.leader && !Mutant::LeaderEpochNotRaised.is_active();
+        if elected || forgets {
             partition.leader_epoch = partition.leader_epoch.next();
         }
         true
@@ -166,7 +173,9 @@ impl Election<'_> {
         let kept = in_order_of(&target, &partition.isr);
         let enough = insync_min_of(self.insync_min, target.len());
         let enough = enough.max(partition.isr.len().min(target.len()));
-        if kept.len() >= enough && partition.adding.iter().all(|id| kept.contains(id)) {
+        let enough = kept.len() >= enough || Mutant::ReassignmentDropsBelowMin.is_active();
+        let arrived = partition.adding.iter().all(|id| kept.contains(id));
+        if enough && (arrived || Mutant::ReassignmentCompletesEarly.is_active()) {
             partition.offline.retain(|id| target.contains(id));
             partition.replicas = target;
             partition.isr = kept;
@@ -176,7 +185,8 @@ impl Election<'_> {
     }
 
     fn settle_elr(&self, partition: &mut Partition, before: &Partition, excluded: &[NodeId]) {
-        if partition.isr.len() >= self.insync_min(partition) {
+        let enough = partition.isr.len() >= self.insync_min(partition);
+        if (enough && !Mutant::ElrNotCleared.is_active()) || Mutant::ElrNotKept.is_active() {
             // Enough replicas hold everything: those that fell behind are no longer needed.
             partition.elr.clear();
             return;
@@ -209,12 +219,14 @@ impl Election<'_> {
         // members that may come back.
         let last = || {
             let last = before.leader.or(partition.leader_last_known);
-            let last = last.filter(|id| partition.elr.is_empty() && online(id));
+            let elr_waits = !partition.elr.is_empty() && !Mutant::LastLeaderBeforeElr.is_active();
+            let last = last.filter(|id| !elr_waits && online(id));
             last.filter(|id| partition.replicas.contains(id) && self.standings.is_active(*id))
         };
         let anybody = || {
             let online = partition.replicas.iter().copied().filter(online);
-            self.standings.best(online).filter(|_| self.unclean)
+            let unclean = self.unclean || Mutant::UncleanReplicaElected.is_active();
+            self.standings.best(online).filter(|_| unclean)
         };
         if let Some(leader) = eligible {
             partition.elr.retain(|id| *id != leader);

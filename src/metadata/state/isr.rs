@@ -7,6 +7,7 @@ use super::election::{self, Standings};
 use super::model::{Partition, State};
 use super::response::{Refusal, RefusalKind};
 use super::sweep;
+use crate::types::mutant::Mutant;
 use crate::types::{NodeId, PartitionIndex, TopicId};
 use std::collections::BTreeSet;
 
@@ -17,7 +18,9 @@ pub(super) fn alter(
     command: &AlterPartitions,
     delta: &mut Delta,
 ) -> Vec<Result<Partition, Refusal>> {
-    if let Err(refusal) = registered(state, command.node_id, command.broker_epoch) {
+    if let Err(refusal) = registered(state, command.node_id, command.broker_epoch)
+        && !Mutant::AskersBrokerEpochNotChecked.is_active()
+    {
         return command.changes.iter().map(|_| Err(refusal.clone())).collect();
     }
     let standings = Standings::of(state);
@@ -52,7 +55,8 @@ fn alter_one(
 
 /// A leader that has not heard of a change may not build on what was before it.
 fn check_epochs(partition: &Partition, asker: NodeId, change: &IsrChange) -> Result<(), Refusal> {
-    if change.leader_epoch != partition.leader_epoch || partition.leader != Some(asker) {
+    let leads = change.leader_epoch == partition.leader_epoch && partition.leader == Some(asker);
+    if !leads && !Mutant::OldLeaderAltersIsr.is_active() {
         return Err(Refusal::new(
             RefusalKind::FencedLeaderEpoch,
             format!(
@@ -66,7 +70,8 @@ fn check_epochs(partition: &Partition, asker: NodeId, change: &IsrChange) -> Res
             ),
         ));
     }
-    if change.partition_epoch != partition.partition_epoch {
+    let current = change.partition_epoch == partition.partition_epoch;
+    if !current && !Mutant::StaleAlterPartitionAccepted.is_active() {
         return Err(Refusal::new(
             RefusalKind::InvalidUpdateVersion,
             format!(
@@ -112,7 +117,9 @@ fn check_eligible(
     (id, epoch): (NodeId, crate::types::BrokerEpoch),
 ) -> Result<(), Refusal> {
     let refuse = |message: String| Err(Refusal::new(RefusalKind::IneligibleReplica, message));
-    if let Err(refusal) = registered(state, id, epoch) {
+    if let Err(refusal) = registered(state, id, epoch)
+        && !Mutant::MembersBrokerEpochNotChecked.is_active()
+    {
         return refuse(refusal.message);
     }
     let standing = standings.get(id);

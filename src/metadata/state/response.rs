@@ -1,6 +1,7 @@
 //! What applying a command answers.
 
 use super::model::Partition;
+use crate::types::mutant::Mutant;
 use crate::types::{BrokerEpoch, NodeId, PartitionIndex, ProducerId, TopicId};
 use serde::{Deserialize, Serialize};
 
@@ -165,4 +166,16 @@ pub enum RefusalKind {
     ReassignmentInProgress,
     /// OPERATION_NOT_ATTEMPTED (55).
     NotAttempted,
+}
+
+impl RefusalKind {
+    /// Whether a leader may forget an ISR change that was refused so, and count with the decided ISR
+    /// alone again. Only where the change can have had no effect, now or earlier: a refusal for an
+    /// old epoch may answer the second copy of a change whose first copy was applied, its answer
+    /// lost. The leader then counts with the union until the metadata tells it more (KIP-497,
+    /// scenario 9).
+    #[must_use]
+    pub fn settles_isr_change(self) -> bool {
+        self == Self::IneligibleReplica || Mutant::AnyRefusalSettles.is_active()
+    }
 }

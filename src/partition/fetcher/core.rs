@@ -191,6 +191,8 @@ impl Core {
         if now_ms < self.rest_until_ms || self.open.len() >= REPLICA_FETCHES_IN_FLIGHT_MAX {
             return None;
         }
+        // Over: from here on only what partitions wait for is worth waking up for.
+        self.rest_until_ms = 0;
         self.wake_rested(now_ms);
         // Only a session that the leader has confirmed takes a second request.
         if !self.open.is_empty() && (self.session_id == 0 || self.changed.is_empty()) {
