@@ -163,8 +163,8 @@ impl Election<'_> {
     }
 
     /// A reassignment is over once all that it adds is in sync, and what it removes is not needed:
-    /// the rest has enough in-sync replicas, and no fewer than now unless the target asks for
-    /// fewer.
+    /// the rest has enough in-sync replicas, and no fewer than there would be without it, unless
+    /// the target asks for fewer. One that stays and is down holds nothing up.
     fn complete_reassignment(&self, partition: &mut Partition) {
         if !partition.is_reassigning() {
             return;
@@ -172,7 +172,8 @@ impl Election<'_> {
         let target = partition.target();
         let kept = in_order_of(&target, &partition.isr);
         let enough = insync_min_of(self.insync_min, target.len());
-        let enough = enough.max(partition.isr.len().min(target.len()));
+        let without = partition.isr.iter().filter(|id| !partition.adding.contains(id)).count();
+        let enough = enough.max(without.min(target.len()));
         let enough = kept.len() >= enough || Mutant::ReassignmentDropsBelowMin.is_active();
         let arrived = partition.adding.iter().all(|id| kept.contains(id));
         if enough && (arrived || Mutant::ReassignmentCompletesEarly.is_active()) {
