@@ -259,10 +259,8 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            if let Some(scratch) = self.scratch.take() {
-                eprintln!("the nodes' data is kept in {}", scratch.keep().display());
-            }
+        if let Some(scratch) = self.scratch.take().filter(|_| std::thread::panicking()) {
+            eprintln!("the nodes' data is kept in {}", scratch.keep().display());
         }
     }
 }

@@ -238,11 +238,10 @@ impl History {
                 if self.careless.contains(&id.producer) {
                     continue;
                 }
-                if let Some(before) = last.insert(id.producer, (*offset, *id)) {
-                    if before.1.number > id.number {
-                        let (partition, earlier, later) = (*partition, before, (*offset, *id));
-                        faults.push(Fault::Disorder { partition, earlier, later });
-                    }
+                let before = last.insert(id.producer, (*offset, *id));
+                if let Some(before) = before.filter(|before| before.1.number > id.number) {
+                    let (partition, earlier, later) = (*partition, before, (*offset, *id));
+                    faults.push(Fault::Disorder { partition, earlier, later });
                 }
             }
         }

@@ -237,11 +237,8 @@ impl Load {
 
     fn halt(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
-        if let Some(sender) = self.sender.take() {
-            if sender.join().is_err() && !std::thread::panicking() {
-                panic!("the sending thread failed");
-            }
-        }
+        let failed = self.sender.take().is_some_and(|sender| sender.join().is_err());
+        assert!(!failed || std::thread::panicking(), "the sending thread failed");
     }
 }
 
