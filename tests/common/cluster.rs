@@ -246,7 +246,7 @@ impl Cluster {
     pub fn command(&self, words: &[&str]) -> Result<String, String> {
         let mut command = purlin();
         command.args(words).args(["-b", &self.bootstrap()]);
-        let output = run(&mut command, Duration::from_secs(120))?;
+        let output = run(&mut command, ANSWER_LIMIT)?;
         if output.success { Ok(output.text()) } else { Err(format!("{words:?}: {}", output.all())) }
     }
 
@@ -259,6 +259,12 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        if std::thread::panicking() && self.nodes.len() > 1 {
+            for words in [&["cluster", "health"][..], &["node", "list"], &["topic", "describe"]] {
+                let said = self.command(words).unwrap_or_else(|error| error);
+                eprintln!("purlin {}:\n{said}", words.join(" "));
+            }
+        }
         if let Some(scratch) = self.scratch.take().filter(|_| std::thread::panicking()) {
             eprintln!("the nodes' data is kept in {}", scratch.keep().display());
         }

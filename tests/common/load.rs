@@ -83,6 +83,8 @@ pub struct Load {
 struct Shared {
     start: Start,
     stop: AtomicBool,
+    /// The test has failed: nobody waits for what is under way.
+    abandon: AtomicBool,
     acknowledged: AtomicU64,
     sent: Mutex<Vec<Sent>>,
     /// The first things that librdkafka gave up on.
@@ -146,6 +148,7 @@ impl Load {
         let shared = Arc::new(Shared {
             start,
             stop: AtomicBool::new(false),
+            abandon: AtomicBool::new(false),
             acknowledged: AtomicU64::new(0),
             sent: Mutex::default(),
             errors: Mutex::default(),
@@ -244,6 +247,7 @@ impl Load {
 
 impl Drop for Load {
     fn drop(&mut self) {
+        self.shared.abandon.store(std::thread::panicking(), Ordering::SeqCst);
         self.halt();
     }
 }
@@ -285,6 +289,9 @@ fn send_by_plan(producer: &ThreadedProducer<Deliveries>, shared: &Shared, plan: 
         };
         hand_over(producer, plan, partition, id, place, shared);
         number += 1;
+    }
+    if shared.abandon.load(Ordering::SeqCst) {
+        return;
     }
     // What is open after that is "unknown" in the history.
     let _ = producer.flush(Duration::from_secs(60));
