@@ -229,8 +229,12 @@ pub const RAFT_HASTE_ATTEMPTS: u32 = 4;
 /// heard of the leader a little later.
 pub const RAFT_HASTE_MARGIN_MS: u64 = 20;
 
-/// Milliseconds between the elections of two members that lost the same leader.
-pub const RAFT_HASTE_STAGGER_MS: u64 = 50;
+/// Milliseconds between the elections of two members that lost the same leader: what one takes, with
+/// the votes on disk.
+pub const RAFT_HASTE_STAGGER_MS: u64 = 100;
+
+/// Milliseconds that such an election gets before the same member stands again.
+pub const RAFT_HASTE_RETRY_MS: u64 = 150;
 
 /// How long the controller may take over one call other than a proposal, in milliseconds.
 pub const CONTROL_CALL_MS_MAX: u64 = 2_000;

@@ -6,6 +6,7 @@ use super::admin::Vitals;
 use crate::env::disk::{Disk as _, OpenMode, RealDisk};
 use crate::env::spawn;
 use crate::kafka;
+use crate::types::NodeId;
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 use std::path::Path;
@@ -53,6 +54,7 @@ pub(super) fn render(vitals: &Vitals) -> String {
     process(&mut out, vitals);
     clients(&mut out, &vitals.kafka);
     partitions(&mut out, vitals);
+    replication(&mut out, vitals);
     metadata(&mut out, vitals);
     out.0
 }
@@ -139,6 +141,61 @@ fn partitions(out: &mut Exposition, vitals: &Vitals) {
     for (topic, bytes) in &sizes {
         out.sample("purlin_log_size_bytes", &[("topic", topic)], bytes);
     }
+}
+
+/// What this node is to its cluster, and how far its copies are.
+fn replication(out: &mut Exposition, vitals: &Vitals) {
+    let standing = vitals.broker.standing().borrow().clone();
+    out.gauge(
+        "purlin_broker_fenced",
+        "Whether the controller keeps this node from leading.",
+        u8::from(!standing.unfenced),
+    );
+    out.gauge("purlin_broker_epoch", "The registration of this node.", vitals.broker.epoch().0);
+    let counts = &vitals.reconciler.petitions.counts;
+    out.counter(
+        "purlin_isr_shrinks_total",
+        "ISRs that this node, as leader, made smaller.",
+        counts.isr_shrinks.get(),
+    );
+    out.counter(
+        "purlin_isr_expands_total",
+        "ISRs that this node, as leader, made larger.",
+        counts.isr_expands.get(),
+    );
+    out.counter(
+        "purlin_isr_refused_total",
+        "ISR changes that the controller refused.",
+        counts.isr_refused.get(),
+    );
+    out.counter(
+        "purlin_leader_elections_total",
+        "Leaderships of partitions that began on this node.",
+        counts.leaderships.get(),
+    );
+    let image = vitals.metadata.image();
+    let offline = image.topics().flat_map(|topic| topic.partitions());
+    let offline = offline.filter(|(_, partition)| partition.leader.is_none()).count();
+    out.gauge("purlin_partitions_offline", "Partitions of the cluster without a leader.", offline);
+    let mut lags: BTreeMap<NodeId, i64> = BTreeMap::new();
+    for partition in vitals.reconciler.table.all() {
+        for (follower, lag) in partition.follower_lags() {
+            *lags.entry(follower).or_default() += lag;
+        }
+    }
+    out.begin(
+        "purlin_replica_lag_offsets",
+        "gauge",
+        "Offsets that a follower is behind the partitions that this node leads, all together.",
+    );
+    for (follower, lag) in &lags {
+        out.sample("purlin_replica_lag_offsets", &[("follower", &follower.to_string())], lag);
+    }
+    out.gauge(
+        "purlin_partitions_catching_up",
+        "Partitions that this node copies, and is far behind in.",
+        vitals.reconciler.fetchers.behind_count(),
+    );
 }
 
 fn metadata(out: &mut Exposition, vitals: &Vitals) {

@@ -11,6 +11,7 @@
 mod admin;
 mod advertise;
 mod broker;
+mod counts;
 mod data_dir;
 mod error;
 mod join;

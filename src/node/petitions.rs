@@ -8,12 +8,13 @@
 //!   happen, the newer partition epoch refuses the repetition.
 
 use super::broker::Broker;
+use super::counts::Counts;
 use crate::env::shutdown::Shutdown;
 use crate::limits::ISR_CHANGES_PER_COMMAND_MAX;
 use crate::metadata::state::{
     AlterPartitions, Command, IsrChange, LeaderRecoveryState, ReplicasFailed, Response,
 };
-use crate::metadata::{self, Handle};
+use crate::metadata::{self, Handle, Image};
 use crate::partition::Table;
 use crate::replica::IsrProposal;
 use crate::types::{BrokerEpoch, PartitionIndex, TopicId};
@@ -34,6 +35,7 @@ type Place = (TopicId, PartitionIndex);
 pub(super) struct Petitions {
     waiting: Mutex<Waiting>,
     soon: Notify,
+    pub(super) counts: Counts,
 }
 
 /// Bounded by the partitions of this node: a newer wish replaces the older one.
@@ -139,6 +141,7 @@ async fn propose_isrs(
     if wishes.is_empty() {
         return true;
     }
+    let before = broker.metadata.image();
     let changes = wishes.iter().map(|(place, wish)| change(broker, *place, wish)).collect();
     let command = Command::AlterPartitions(AlterPartitions {
         node_id: broker.node_id(),
@@ -153,12 +156,16 @@ async fn propose_isrs(
     match propose(&broker.metadata, command).await {
         Fate::Answered(Response::AlterPartitions(results)) => {
             for ((place, wish), result) in wishes.iter().zip(results) {
-                // What was agreed comes with the metadata.
-                if let Err(refusal) = result {
-                    tracing::debug!(topic = %place.0, partition = %place.1, %refusal, "no other ISR");
-                    // Otherwise this may answer a repetition of what was done.
-                    if refusal.kind.settles_isr_change() {
-                        refuse(*place, wish);
+                match result {
+                    // What was agreed comes with the metadata.
+                    Ok(_) => count(petitions, &before, *place, wish),
+                    Err(refusal) => {
+                        tracing::debug!(topic = %place.0, partition = %place.1, %refusal, "no other ISR");
+                        petitions.counts.isr_refused.add_one();
+                        // Otherwise this may answer a repetition of what was done.
+                        if refusal.kind.settles_isr_change() {
+                            refuse(*place, wish);
+                        }
                     }
                 }
             }
@@ -171,6 +178,16 @@ async fn propose_isrs(
             petitions.put_back(wishes);
             false
         }
+    }
+}
+
+/// Counts what a change did to the size of an ISR.
+fn count(petitions: &Petitions, before: &Image, (topic, partition): Place, wish: &IsrProposal) {
+    let known = before.topic_by_id(topic).and_then(|topic| topic.partition(partition));
+    match known.map(|known| known.isr.len().cmp(&wish.isr.len())) {
+        Some(std::cmp::Ordering::Greater) => petitions.counts.isr_shrinks.add_one(),
+        Some(std::cmp::Ordering::Less) => petitions.counts.isr_expands.add_one(),
+        _ => {}
     }
 }
 

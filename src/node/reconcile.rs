@@ -509,6 +509,9 @@ impl Reconciler {
     fn assign(&self, image: &Image, topic: &Topic, partition: &Arc<Partition>) {
         let index = partition.topic_partition().partition;
         let Some(decided) = topic.partition(index) else { return };
+        if decided.leader == Some(self.node) && decided.leader_epoch > partition.leader_epoch() {
+            self.petitions.counts.leaderships.add_one();
+        }
         let registration =
             |id: &NodeId| image.broker(*id).filter(|broker| !broker.fenced).map(|b| b.epoch);
         partition.assign(

@@ -177,6 +177,20 @@ impl Partition {
         inner.replica.leader().is_some_and(|leader| leader.isr().len() < leader.replica_count())
     }
 
+    /// How many offsets each follower is behind the log end, as far as it was heard of in this
+    /// leader epoch. Empty on a follower.
+    #[must_use]
+    pub fn follower_lags(&self) -> Vec<(NodeId, i64)> {
+        let inner = self.lock();
+        let end = inner.replica.log().end;
+        let leader = inner.replica.leader();
+        let followers = leader.into_iter().flat_map(replica::Leader::followers);
+        let lag = |(node, progress): (NodeId, &replica::Progress)| {
+            progress.end.map(|theirs| (node, end.since(theirs).max(0)))
+        };
+        followers.filter_map(lag).collect()
+    }
+
     /// Why this replica is stopped, if its storage failed.
     #[must_use]
     pub fn failure(&self) -> Option<String> {

@@ -231,8 +231,10 @@ fn two_processes_with_one_id_never_both_serve() {
     assert!(text.contains("another process with that id"), "{text}");
     cluster.assert_alive();
     assert_eq!(node_row(&cluster, 2)["state"], "active");
-    // Once the first has gone, the other is the node: nobody can tell a moved disk from a copy.
+    // Once the first has gone, its directory can move.
     assert!(cluster.node(2).terminate().success());
+    std::fs::remove_dir_all(&copy).expect("removed");
+    copy_dir(&cluster.node(2).data().to_owned(), &copy);
     let moved = Node::start_at(Place::loopback(&copy), &["start"], Vec::new());
     assert_eq!(moved.ready().node, "2");
 }

@@ -12,7 +12,9 @@
 use super::super::RaftTiming;
 use super::super::peers::Peers;
 use super::types::{Raft, raft_id};
-use crate::limits::{RAFT_HASTE_ATTEMPTS, RAFT_HASTE_MARGIN_MS, RAFT_HASTE_STAGGER_MS};
+use crate::limits::{
+    RAFT_HASTE_ATTEMPTS, RAFT_HASTE_MARGIN_MS, RAFT_HASTE_RETRY_MS, RAFT_HASTE_STAGGER_MS,
+};
 use crate::rpc::Alive;
 use crate::types::NodeId;
 use std::sync::Arc;
@@ -58,8 +60,12 @@ impl Haste {
             // Others may have heard of the leader later than this member, but not after it was gone.
             let from = if attempt == 0 { self.last_heard().await } else { Some(seen) };
             let Some(from) = from else { return };
-            let pause = stagger * (attempt + 1);
-            tokio::time::sleep_until(from + lease + pause).await;
+            tokio::time::sleep_until(from + lease + stagger).await;
+            if attempt > 0 {
+                // An election that is under way would be undone by another one.
+                let under_way = Duration::from_millis(RAFT_HASTE_RETRY_MS);
+                tokio::time::sleep(under_way + stagger).await;
+            }
             if !self.still_without(&leader) {
                 return;
             }
