@@ -3,6 +3,7 @@
 mod brokers;
 mod config_changes;
 mod elections;
+mod encoding;
 mod invariants;
 mod isr;
 mod nodes;
