@@ -64,7 +64,7 @@ pub fn load_config(mode: StartMode, flags: &NodeFlags) -> Result<NodeConfig, con
         .collect();
     let check = |name: &str, value: &str| {
         let definition = BROKER_CONFIGS.iter().find(|definition| definition.name == name);
-        definition.map_or(Ok(()), |definition| definition.check(value))
+        definition.map_or(Ok(()), |definition| definition.check_setting(value))
     };
     let known = KnownBrokerKeys { names: &names, check: &check };
     NodeConfig::load(mode, flags, std::env::vars(), known)

@@ -27,6 +27,26 @@ impl ConfigDef {
     pub fn check(&self, value: &str) -> Result<(), String> {
         super::value::check(self, value)
     }
+
+    /// Says what is wrong with a broker config among the settings of one process, if anything is:
+    /// a wrong value, or a config that a process has no say in.
+    ///
+    /// # Errors
+    /// The reason, for people.
+    pub fn check_setting(&self, value: &str) -> Result<(), String> {
+        let name = self.name;
+        if super::shared::SHARED.contains(&name) {
+            return Err(format!(
+                "{name} has to be the same on every node, so it is not a setting of one: give it \
+                 to topics (`purlin topic alter TOPIC --config {name}={value}`), or to all brokers \
+                 at once (`kafka-configs --entity-type brokers --entity-default`)"
+            ));
+        }
+        if name == super::DRAIN {
+            return Err(format!("{name} is not a setting: use `purlin node drain`"));
+        }
+        self.check(value)
+    }
 }
 
 /// A broker config that stands behind a topic config.

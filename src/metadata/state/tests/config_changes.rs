@@ -243,3 +243,18 @@ fn trap_9_describe_broker_configs_that_tools_read() {
     let bytes = entries.iter().find(|e| e.name == "message.max.bytes").expect("listed");
     assert_eq!((bytes.source, bytes.read_only), (ConfigSource::Default, false));
 }
+
+#[test]
+fn what_all_must_agree_on_is_no_setting_of_one_process() {
+    let check = |name: &str, value: &str| {
+        let definition = BROKER_CONFIGS.iter().find(|definition| definition.name == name);
+        definition.expect("defined").check_setting(value)
+    };
+    for name in ["min.insync.replicas", "unclean.leader.election.enable", "write.caching"] {
+        let refusal = check(name, "1").expect_err(name);
+        assert!(refusal.contains("purlin topic alter"), "{refusal}");
+    }
+    assert!(check("purlin.drain", "true").is_err());
+    assert_eq!(check("num.partitions", "3"), Ok(()));
+    assert!(check("num.partitions", "x").is_err());
+}
