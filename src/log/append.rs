@@ -106,15 +106,18 @@ impl Log {
     /// # Errors
     /// [`AppendError::Corrupt`] and [`AppendError::UnexpectedOffset`] before anything is appended.
     /// A full or failed disk may come when some of the batches are on the log; its end says which.
-    pub fn append_as_follower(&mut self, batches: Bytes) -> Result<Appended, AppendError> {
+    pub fn append_as_follower(
+        &mut self,
+        batches: Bytes,
+        origin: Origin,
+    ) -> Result<Appended, AppendError> {
         self.check_open()?;
         let planned = self.plan_replicated(&batches)?;
         let (Some(first), Some(last)) = (planned.first(), planned.last()) else {
             return Err(AppendError::Corrupt("there is no record batch".to_owned()));
         };
         let (base_offset, last_offset) = (first.header.base_offset, last.header.last_offset());
-        // The leader has admitted them: what is left of the disk decides, not the reserve.
-        self.shared.space.admit(batches.len(), Origin::Raft).map_err(AppendError::DiskFull)?;
+        self.shared.space.admit(batches.len(), origin).map_err(AppendError::DiskFull)?;
         let mut from = 0;
         while from < planned.len() {
             let run = self.run_length(&planned[from..]);

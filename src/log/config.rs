@@ -70,6 +70,9 @@ pub enum Origin {
     Client,
     /// A group or transaction coordinator: sequences are not checked, control batches are fine.
     Coordinator,
+    /// A leader of another node, whose records are copied: it has checked them, and they leave the
+    /// disk reserve alone.
+    Replica,
     /// The Raft log: as [`Self::Coordinator`], and the disk reserve may be used.
     Raft,
 }

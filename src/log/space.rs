@@ -52,7 +52,7 @@ impl Space {
         let grant = usable.saturating_sub(bytes as u64).min(limits::DISK_RECHECK_BYTES);
         self.granted.store(i64::try_from(grant).unwrap_or(i64::MAX), Ordering::Relaxed);
         let enough = match origin {
-            Origin::Client | Origin::Coordinator => bytes as u64 <= usable,
+            Origin::Client | Origin::Coordinator | Origin::Replica => bytes as u64 <= usable,
             Origin::Raft => bytes as u64 <= space.available_bytes,
         };
         self.report(enough, space.available_bytes);

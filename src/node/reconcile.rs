@@ -179,6 +179,10 @@ impl Reconciler {
         self.configure_changed(image, delta);
         for broker in delta.brokers.iter().filter_map(|id| image.broker(*id)) {
             self.fetchers.set_address(broker.id, &broker.rpc);
+            if broker.id == self.node {
+                // A leader counts nothing that is said with an older registration.
+                self.fetchers.set_broker_epoch(broker.epoch);
+            }
         }
         self.assign_changed(image, delta);
         self.remove(doomed);
@@ -306,11 +310,16 @@ impl Reconciler {
             notices: Arc::clone(&self.notices),
         };
         let (partition, report) = Partition::open(options).map_err(|error| error.to_string())?;
-        if report.lost_flushed || report.damaged_batches > 0 {
+        if report.lost_flushed || report.damaged_from.is_some() {
             tracing::error!(
                 partition = %name, ?report,
                 "records that were durable before are damaged or gone: check the disk"
             );
+            // It must not be elected for what it does not have, if others have it.
+            let decided = topic.partition(name.partition);
+            if decided.is_some_and(|decided| decided.elr.contains(&self.node)) {
+                self.petitions.failed((topic.id, name.partition));
+            }
         } else if report.cut_bytes > 0 || report.removed_segments > 0 {
             tracing::warn!(partition = %name, ?report, "recovered after an unclean stop");
         } else if report.scanned_bytes > 0 {

@@ -1,7 +1,7 @@
 //! The follower's side of replication: what the leader's answers do to the local log.
 
 use super::{Aftermath, Inner, Order, Partition};
-use crate::log::{self, AppendError, Appended, Log};
+use crate::log::{self, AppendError, Appended, Log, Origin};
 use crate::protocol::records::BatchIter;
 use crate::replica::{Answer, Input, LogView};
 use crate::types::{LeaderEpoch, NodeId, Offset};
@@ -275,10 +275,10 @@ fn append(log: &mut Log, records: &Bytes) -> Result<Appended, AppendError> {
     let first = BatchIter::new(records).next().and_then(Result::ok).map(|(header, _)| header);
     let reaches_back = first
         .filter(|first| start == end && first.base_offset < start && first.last_offset() >= start);
-    let Some(first) = reaches_back else { return log.append_as_follower(records.clone()) };
+    let Some(first) = reaches_back else { return log.append_as_follower(records.clone(), Origin::Replica) };
     let failed = |error: log::Error| AppendError::Failed(error.to_string());
     log.reset_to(first.base_offset).map_err(failed)?;
-    let appended = log.append_as_follower(records.clone());
+    let appended = log.append_as_follower(records.clone(), Origin::Replica);
     if appended.is_err() && log.log_end_offset() < start {
         log.reset_to(start).map_err(failed)?;
     } else {

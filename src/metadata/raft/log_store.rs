@@ -15,7 +15,7 @@ use super::writer::{SharedLog, Writer};
 use crate::env::clock::Clock;
 use crate::env::disk::Disk;
 use crate::limits::{METADATA_ENTRY_BYTES_MAX, METADATA_READ_BYTES_MAX};
-use crate::log::{Log, LogConfig, OpenHints};
+use crate::log::{Log, LogConfig, OpenHints, Origin};
 use crate::types::Offset;
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{AnyError, OptionalSend, RaftLogReader};
@@ -251,7 +251,7 @@ impl Inner {
             if start == end && at > end {
                 log.reset_to(at).map_err(io::Error::other)?;
             }
-            log.append_as_follower(batch).map_err(io::Error::other)?;
+            log.append_as_follower(batch, Origin::Raft).map_err(io::Error::other)?;
             drop(log);
             self.ends().last = Some(entry.log_id);
         }

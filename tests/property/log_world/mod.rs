@@ -323,7 +323,7 @@ impl World {
             at = last.next();
         }
         self.pending = Pending::Append(batches.clone());
-        match self.log().append_as_follower(Bytes::from(bytes)) {
+        match self.log().append_as_follower(Bytes::from(bytes), Origin::Replica) {
             Ok(_) => {
                 self.end = at;
                 self.history.extend(batches);
