@@ -11,6 +11,8 @@
 mod common;
 
 mod clients;
+mod cluster_round;
+mod cluster_tools;
 mod dump;
 mod java;
 mod round;
@@ -68,4 +70,16 @@ fn the_command_line_tools_of_apache_kafka_work() {
     tools::configs(&broker);
     tools::offsets_and_deletion(&broker);
     tools::cluster(&broker);
+}
+
+#[test]
+fn the_command_line_tools_of_apache_kafka_work_on_a_cluster() {
+    let _alone = alone();
+    cluster_tools::on_a_cluster();
+}
+
+#[test]
+fn every_client_goes_on_while_a_node_is_killed() {
+    let _alone = alone();
+    cluster_round::every_client_goes_on_while_a_node_is_killed();
 }

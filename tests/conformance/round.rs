@@ -22,9 +22,9 @@ const PARTITIONS: i32 = 2;
 const CLIENTS_AT_ONCE: usize = 3;
 
 /// What a topic holds, by partition: the hash of each canonical line, in order of offsets.
-type Content = BTreeMap<i32, Vec<u64>>;
+pub type Content = BTreeMap<i32, Vec<u64>>;
 
-fn topic_of(client: Client, codec: &str) -> String {
+pub fn topic_of(client: Client, codec: &str) -> String {
     format!("access-log.{}.{codec}", client.name())
 }
 
@@ -34,7 +34,7 @@ fn hash(line: &str) -> u64 {
     hasher.finish()
 }
 
-fn write_inputs(folder: &Path, records: &[Record]) {
+pub fn write_inputs(folder: &Path, records: &[Record]) {
     let (mut plain, mut java, mut kcat) = (String::new(), String::new(), String::new());
     for record in records {
         let key = record.key.as_deref();
@@ -53,13 +53,18 @@ fn write_inputs(folder: &Path, records: &[Record]) {
 }
 
 fn create_topics(bootstrap: &str) {
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", bootstrap).create().expect("an admin client");
     let names: Vec<String> =
         CLIENTS.iter().flat_map(|client| CODECS.map(|codec| topic_of(*client, codec))).collect();
+    create(bootstrap, &names, PARTITIONS, 1);
+}
+
+/// Creates topics by librdkafka.
+pub fn create(bootstrap: &str, names: &[String], partitions: i32, replicas: i32) {
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", bootstrap).create().expect("an admin client");
     let topics: Vec<NewTopic<'_>> = names
         .iter()
-        .map(|name| NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(1)))
+        .map(|name| NewTopic::new(name, partitions, TopicReplication::Fixed(replicas)))
         .collect();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -73,7 +78,7 @@ fn create_topics(bootstrap: &str) {
 }
 
 /// Runs `work` for every client, some at a time; the complaints, by client.
-fn for_every(clients: &[Client], work: impl Fn(Client) -> Vec<String> + Sync) -> Vec<String> {
+pub fn for_every(clients: &[Client], work: impl Fn(Client) -> Vec<String> + Sync) -> Vec<String> {
     let waiting = Mutex::new(clients.to_vec());
     let complaints = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -97,7 +102,7 @@ fn for_every(clients: &[Client], work: impl Fn(Client) -> Vec<String> + Sync) ->
 
 /// Compares a topic, read by librdkafka, with what its writer was given. The content, to compare
 /// other readers with.
-fn compare_with_input(
+pub fn compare_with_input(
     setup: &Setup<'_>,
     client: Client,
     codec: &str,
@@ -171,7 +176,7 @@ fn compare_record(
     Ok(index)
 }
 
-fn compare_with_reference(
+pub fn compare_with_reference(
     reader: Client,
     topic: &str,
     lines: &[String],

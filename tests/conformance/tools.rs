@@ -7,19 +7,19 @@ use crate::java::{tool, tool_well};
 use std::process::Command;
 use std::time::Duration;
 
-const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
-const CONFIGS: &str = "kafka.admin.ConfigCommand";
+pub const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
+pub const CONFIGS: &str = "kafka.admin.ConfigCommand";
 const OFFSETS: &str = "org.apache.kafka.tools.GetOffsetShell";
 const DELETE_RECORDS: &str = "org.apache.kafka.tools.DeleteRecordsCommand";
-const LOG_DIRS: &str = "org.apache.kafka.tools.LogDirsCommand";
-const CLUSTER: &str = "org.apache.kafka.tools.ClusterTool";
-const VERSIONS: &str = "org.apache.kafka.tools.BrokerApiVersionsCommand";
+pub const LOG_DIRS: &str = "org.apache.kafka.tools.LogDirsCommand";
+pub const CLUSTER: &str = "org.apache.kafka.tools.ClusterTool";
+pub const VERSIONS: &str = "org.apache.kafka.tools.BrokerApiVersionsCommand";
 
-fn has(said: &str, wanted: &str) {
+pub fn has(said: &str, wanted: &str) {
     assert!(said.contains(wanted), "expected `{wanted}` in:\n{said}");
 }
 
-fn lacks(said: &str, unwanted: &str) {
+pub fn lacks(said: &str, unwanted: &str) {
     assert!(!said.contains(unwanted), "did not expect `{unwanted}` in:\n{said}");
 }
 
