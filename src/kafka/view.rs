@@ -54,7 +54,12 @@ pub(super) struct LeaderHint {
 impl<'a> View<'a> {
     /// What this node tells now.
     pub(super) fn of(context: &'a Context, image: &'a Image) -> Self {
-        Self { image, here: context.node_id, listener: &context.listener_name, isolated: false }
+        Self {
+            image,
+            here: context.node_id,
+            listener: &context.listener_name,
+            isolated: context.metadata.is_isolated(),
+        }
     }
 
     /// Whether a broker may be sent requests, as far as this node knows.

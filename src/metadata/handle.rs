@@ -1,5 +1,6 @@
 //! How the rest of the node talks to the metadata group.
 
+use super::contact::Contact;
 use super::controller::{
     self, Admission, Admitted, Asker, ControlAnswer, ControlCall, Heartbeat, HeartbeatAnswer,
     Quorum,
@@ -11,6 +12,7 @@ use super::publisher::{Publisher, Subscription};
 use super::raft::{self, Haste, Peer, Running};
 use super::state::{Command, Refusal, RegisterBroker, Response};
 use super::{Error, MetadataOptions, StartAs};
+use crate::env::clock::Clock;
 use crate::env::spawn;
 use crate::limits::{
     CONTROL_CALL_MS_MAX, METADATA_PROPOSAL_TIMEOUT_MS, METADATA_PROPOSALS_MAX, REGISTRATION_MS_MAX,
@@ -35,6 +37,8 @@ struct Inner {
     control_service: Arc<controller::Service>,
     /// Calls to the controller that may be open at once.
     calls: Semaphore,
+    contact: Contact,
+    clock: Arc<dyn Clock>,
     /// What has to be taken down in the end.
     running: Mutex<Option<Running>>,
 }
@@ -161,10 +165,22 @@ impl Handle {
     /// See [`Error`]; the next heartbeat comes anyway.
     pub async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<HeartbeatAnswer, Error> {
         let within = Duration::from_millis(CONTROL_CALL_MS_MAX);
+        let asked_ms = self.0.clock.monotonic_ms();
         match self.ask(ControlCall::Heartbeat(heartbeat), within).await? {
-            ControlAnswer::Heartbeat(answer) => Ok(answer),
+            ControlAnswer::Heartbeat(answer) => {
+                let fenced = !matches!(answer, HeartbeatAnswer::Known { fenced: false, .. });
+                self.0.contact.heard(asked_ms, fenced);
+                Ok(answer)
+            }
             other => Err(out_of_kind(&other)),
         }
+    }
+
+    /// Whether this node has not heard for so long that it is not fenced that others may lead by
+    /// now what its own metadata says it leads. Clients must not be told of that then.
+    #[must_use]
+    pub fn is_isolated(&self) -> bool {
+        self.0.contact.is_lost(self.0.clock.monotonic_ms())
     }
 
     /// Registers a broker with the controller, which refuses a second process with the id of one
@@ -352,6 +368,8 @@ impl Handle {
             raft_service: raft::Service::new(raft, cluster_id),
             control_service,
             calls: Semaphore::new(METADATA_PROPOSALS_MAX),
+            contact: Contact::new(options.controller.session_timeout_ms),
+            clock: Arc::clone(&options.clock),
             running: Mutex::new(Some(running)),
         }))
     }

@@ -11,6 +11,7 @@
 //! Must never: import `partition` (`node::reconcile` joins the two), or trust the state store with
 //! the only copy of anything.
 
+mod contact;
 pub mod controller;
 mod handle;
 mod image;

@@ -32,6 +32,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// The config for the speed of replicas that are far behind.
+const THROTTLED_RATE: &str = "follower.replication.throttled.rate";
 /// Suffix of directories whose partition was deleted, until they are gone.
 const DELETED: &str = "deleted";
 /// Suffix of directories that the metadata does not know.
@@ -479,6 +481,9 @@ impl Reconciler {
         if delta.configs.is_empty() {
             return;
         }
+        if everywhere {
+            self.fetchers.set_throttled_rate(self.throttled_rate(image));
+        }
         for topic in image.topics().filter(changed) {
             let values = image.topic_config(topic, self.node, &self.statics);
             for index in self.ours(topic) {
@@ -488,6 +493,15 @@ impl Reconciler {
                 }
             }
         }
+    }
+
+    /// Bytes a second for replicas that are far behind: what is set while the node runs, else what
+    /// it was started with.
+    fn throttled_rate(&self, image: &Image) -> u64 {
+        let layers = image.config_layers(None, self.node, &self.statics);
+        let set = [layers.broker, layers.broker_default].into_iter().flatten();
+        let rate = set.filter_map(|map| map.get(THROTTLED_RATE)?.parse::<u64>().ok()).next();
+        rate.unwrap_or_else(|| self.config.follower_throttled_rate()).max(1)
     }
 
     fn assign_changed(&self, image: &Image, delta: &Delta) {

@@ -375,7 +375,8 @@ impl Startup {
             clock: Arc::clone(&self.clock),
             config: Arc::clone(&parts.reconciler.config),
             static_configs: Arc::clone(&parts.reconciler.statics),
-            data_dir: parts.reconciler.logs_dir.clone(),
+            data_dir: std::path::absolute(&parts.reconciler.logs_dir)
+                .unwrap_or_else(|_| parts.reconciler.logs_dir.clone()),
             disk: Arc::clone(&self.disk),
             metrics: Arc::clone(&parts.kafka_metrics),
         };

@@ -76,6 +76,10 @@ async fn look_up(
         .filter(|spec| version >= first_version(*spec))
         .ok_or(ErrorCode::UnsupportedVersion)?;
     let partition = common::hosted_by_name(&broker.context, image, name, asked.partition_index)?;
+    if broker.context.metadata.is_isolated() {
+        // Another may lead by now, and be ahead: positions must never go back.
+        return Err(ErrorCode::NotLeaderOrFollower);
+    }
     partition
         .list_offset(spec, isolation, asked.current_leader_epoch)
         .await

@@ -57,7 +57,7 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         "Whether topics can be deleted."),
     define("fetch.max.bytes", Int, Some("57671680"), Valid::AtLeast(1024), ReadOnly,
         "Bytes of the largest fetch response."),
-    define("follower.replication.throttled.rate", Long, Some(NEVER), FROM_0, ClusterWide,
+    define("follower.replication.throttled.rate", Long, Some("134217728"), FROM_1, ClusterWide,
         "Bytes a second that replicas which are far behind may fetch."),
     define("group.initial.rebalance.delay.ms", Int, Some("3000"), Valid::Any, ReadOnly,
         "Milliseconds that a new group waits for more members."),
