@@ -120,6 +120,18 @@ impl Handle {
         self.0.asker.ask(call, within).await
     }
 
+    /// Says that the node's partitions are what an image says that so many entries went into.
+    pub fn set_taken_up(&self, applied_count: u64) {
+        self.0.proposer.publisher.set_taken_up(applied_count);
+    }
+
+    /// Waits until the partitions of another node follow so many entries, as far as that node can
+    /// be asked; whether they do.
+    pub async fn wait_taken_up(&self, node: NodeId, applied_count: u64, within: Duration) -> bool {
+        let Ok(_permit) = self.0.calls.try_acquire() else { return false };
+        self.0.asker.ask_taken_up(node, applied_count, within).await
+    }
+
     /// Waits until so many entries are applied here.
     async fn wait_applied(&self, applied_count: u64, deadline: Instant) -> Result<(), Error> {
         let began = Instant::now();

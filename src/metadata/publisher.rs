@@ -6,6 +6,7 @@
 use super::image::Image;
 use super::state::{Delta, State};
 use crate::types::{ClusterId, NodeId};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use tokio::sync::{Notify, watch};
 
@@ -17,6 +18,10 @@ pub(super) struct Publisher {
     readers: Mutex<Readers>,
     /// How many entries went into the image.
     applied: watch::Sender<u64>,
+    /// The same, when something changed last.
+    changed: AtomicU64,
+    /// How many entries the node's partitions follow.
+    taken_up: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -38,6 +43,8 @@ impl Publisher {
             image: RwLock::new(Arc::new(Image::empty(cluster_id))),
             readers: Mutex::default(),
             applied: watch::Sender::new(0),
+            changed: AtomicU64::new(0),
+            taken_up: watch::Sender::new(0),
         })
     }
 
@@ -51,11 +58,31 @@ impl Publisher {
 
     /// A new state was applied.
     pub(super) fn publish(&self, state: State, applied_count: u64, delta: Delta) {
+        if !delta.is_empty() {
+            self.changed.store(applied_count, Ordering::Release);
+        }
         self.change(delta, |image| {
             image.state = state;
             image.applied_count = applied_count;
         });
         self.applied.send_replace(applied_count);
+    }
+
+    /// The node's partitions are what an image says that so many entries went into.
+    pub(super) fn set_taken_up(&self, applied_count: u64) {
+        self.taken_up.send_if_modified(|taken_up| {
+            let grows = *taken_up < applied_count;
+            *taken_up = applied_count.max(*taken_up);
+            grows
+        });
+    }
+
+    /// Waits until the node's partitions follow so many entries; for ever, if they never do.
+    pub(super) async fn wait_taken_up(&self, applied_count: u64) {
+        self.wait_applied(applied_count).await;
+        // Entries that change nothing are not taken up.
+        let changed = self.changed.load(Ordering::Acquire);
+        let _ = self.taken_up.subscribe().wait_for(|taken_up| *taken_up >= changed).await;
     }
 
     /// Waits until so many entries are applied; for ever, if they never are.

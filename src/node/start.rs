@@ -495,11 +495,13 @@ async fn follow(
             broker.gone(format!("node {} was removed from the cluster", broker.node_id()));
         }
         let worker = Arc::clone(&reconciler);
+        let applied_count = image.applied_count();
         let done = spawn::blocking("reconcile", move || worker.apply(&image, &delta)).await;
         if done.is_none() {
             tracing::error!("the partitions no longer follow the metadata; restart the node");
             return;
         }
+        broker.metadata.set_taken_up(applied_count);
         taken.send_replace(Some(Taken { alive }));
     }
 }

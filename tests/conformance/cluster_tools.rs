@@ -153,7 +153,7 @@ fn reassignment(cluster: &Cluster) {
     has(&said, "moved-0: replicas: ");
     has(&said, &format!("adding: {}.", to[1]));
     has(&with_plan(&["--verify"]), "Reassignment of partition moved-0 is still in progress.");
-    has(&with_plan(&["--cancel"]), "Successfully cancelled partition reassignments for: moved-0");
+    has(&with_plan(&["--cancel"]), "Successfully cancelled partition reassignment for: moved-0");
     has(&at(cluster, 1, REASSIGN, &["--list"]), "No partition reassignments found.");
     let view = cluster.view().expect("an answer");
     assert_eq!(partition(&view, "moved", 0).expect("there").replicas, from);

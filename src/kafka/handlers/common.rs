@@ -1,8 +1,10 @@
 //! What several handlers need.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
@@ -25,6 +27,9 @@ const ADMIN_CLIENT_ID: &str = "__admin_client";
 
 /// Time between two looks at a partition that has no room for another watcher.
 pub(super) const UNWATCHED_LOOK: Duration = Duration::from_millis(100);
+
+/// Longest wait for another node to take up what it was given.
+const OWNER_WAIT: Duration = Duration::from_secs(2);
 
 /// Every operation that exists on a topic, as bits (KIP-430): read, write, create, delete, alter,
 /// describe, describe configs, alter configs. Without access control everything is allowed.
@@ -98,18 +103,31 @@ async fn until_led(partition: &Partition, deadline: Instant) {
     }
 }
 
-/// Waits until the partitions that this node leads of a topic are served here. A wait that runs
-/// out is no error: the topic is there, and clients look again.
+/// Waits until the leaders of these topics' partitions serve them. A wait that runs out is no
+/// error: the topic is there, and clients look again.
 pub(super) async fn until_served(context: &Context, names: &[String], deadline: Instant) {
     let image = context.metadata.image();
+    let mut others = BTreeSet::new();
     for name in names {
         let Some(topic) = image.topic_by_name(name) else { continue };
         for (index, state) in topic.partitions() {
-            if state.leader == Some(context.node_id)
-                && let Some(held) = context.partitions.wait_for(topic.id, index, deadline).await
-            {
-                until_led(&held, deadline).await;
+            match state.leader {
+                Some(leader) if leader != context.node_id => drop(others.insert(leader)),
+                Some(_) => {
+                    let held = context.partitions.wait_for(topic.id, index, deadline).await;
+                    if let Some(held) = held {
+                        until_led(&held, deadline).await;
+                    }
+                }
+                None => {}
             }
         }
     }
+    let within = deadline.saturating_duration_since(Instant::now());
+    let applied_count = image.applied_count();
+    join_all(others.iter().map(|leader| {
+        // A leader that does not answer will not do so sooner for its topics' being new.
+        context.metadata.wait_taken_up(*leader, applied_count, within.min(OWNER_WAIT))
+    }))
+    .await;
 }

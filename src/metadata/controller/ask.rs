@@ -79,6 +79,18 @@ impl Asker {
         }
     }
 
+    /// Asks one node, once, whether its partitions follow so many entries, and waits until they do.
+    pub(in crate::metadata) async fn ask_taken_up(
+        &self,
+        node: NodeId,
+        applied_count: u64,
+        within: Duration,
+    ) -> bool {
+        let call = ControlCall::TakenUp { applied_count };
+        let answer = self.ask_once(node, &call, within, true).await;
+        matches!(answer, Ok(ControlAnswer::TakenUp))
+    }
+
     async fn ask_once(
         &self,
         node: NodeId,

@@ -96,6 +96,10 @@ pub(crate) enum ControlCall {
     Register(RegisterBroker),
     Admit(Admission),
     Quorum,
+    /// Answered by whoever is asked, once its partitions follow so many entries.
+    TakenUp {
+        applied_count: u64,
+    },
 }
 
 /// The answer to a [`ControlCall`], in kind.
@@ -114,6 +118,7 @@ pub(crate) enum ControlAnswer {
     Admitted(Result<Admitted, Refusal>),
     Quorum(Quorum),
     Failed(Failure),
+    TakenUp,
 }
 
 impl ControlAnswer {

@@ -51,7 +51,7 @@ impl Service {
         let _ = self.shell.try_send(Message::Suspected(node_id, incarnation));
     }
 
-    /// Answers a call, if this node is the controller.
+    /// Answers a call; most only if this node is the controller.
     pub(in crate::metadata) async fn answer(&self, call: ControlCall) -> ControlAnswer {
         self.act(call).await.unwrap_or_else(|error| ControlAnswer::Failed(Failure::of(&error)))
     }
@@ -79,6 +79,13 @@ impl Service {
                 Ok(ControlAnswer::Registered { outcome, applied_count })
             }
             ControlCall::Admit(admission) => self.admit(admission).await,
+            ControlCall::TakenUp { applied_count } => {
+                let taken_up = self.proposer.publisher.wait_taken_up(applied_count);
+                let within = Duration::from_millis(CONTROL_CALL_MS_MAX);
+                let waited = tokio::time::timeout(within, taken_up).await;
+                waited.map_err(|_| Error::Timeout(CONTROL_CALL_MS_MAX))?;
+                Ok(ControlAnswer::TakenUp)
+            }
         }
     }
 
