@@ -71,12 +71,19 @@ async function write(kafka, topic, codec, file) {
   const compression = { none: 0, gzip: 1, snappy: 2, lz4: 3, zstd: 4 }[codec]
   const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1 })
   await producer.connect()
+  // Each send goes to one partition: kafkajs forgets what moves, while it sends, to a broker that
+  // has answered already, and on a retry puts rows without a key into other partitions.
+  const admin = kafka.admin()
+  await admin.connect()
+  const partitions = (await admin.fetchTopicOffsets(topic)).length
+  await admin.disconnect()
   const rows = fs.readFileSync(file, 'utf8').trimEnd().split('\n')
   for (let from = 0; from < rows.length; from += ROWS_PER_SEND) {
     const messages = rows.slice(from, from + ROWS_PER_SEND).map(row => {
       const [timestamp, key, headers, value] = row.split('\t')
       return {
         timestamp,
+        partition: (from / ROWS_PER_SEND) % partitions,
         key: key === NONE ? null : key,
         value: value === NONE ? null : value,
         headers: headersOf(headers),
