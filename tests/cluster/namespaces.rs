@@ -113,7 +113,7 @@ fn splits() {
     };
     let mut cluster = Cluster::start_plan(plan);
     cluster.create_topic(TOPIC, PARTITIONS, 3, &[("min.insync.replicas", "2")]);
-    let load = LoadPlan { rate: 500, ..LoadPlan::new(TOPIC, PARTITIONS) };
+    let load = LoadPlan { rate: 500, ..LoadPlan::new(TOPIC, PARTITIONS).impatient() };
     let run = Run::start(&cluster.clients(), load);
     let writers = write_everywhere(cluster.clients(), TOPIC, PARTITIONS, run.start, 100);
     run.load.wait_for_more(1000, PATIENCE);

@@ -69,7 +69,7 @@ fn a_leader_that_was_paused_commits_nothing_and_follows() {
     let pause = Duration::from_millis(setting("PURLIN_PAUSE_MS", 4000));
     let mut cluster = Cluster::start(3);
     cluster.create_topic(TOPIC, PARTITIONS, 3, &[("min.insync.replicas", "2")]);
-    let run = Run::start(&cluster.clients(), Plan::new(TOPIC, PARTITIONS));
+    let run = Run::start(&cluster.clients(), Plan::new(TOPIC, PARTITIONS).impatient());
     run.load.wait_for_more(1000, PATIENCE);
     let (mut zombies, mut number) = (Vec::new(), 0);
     for round in 0..rounds {

@@ -260,7 +260,7 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() && self.nodes.len() > 1 {
-            for words in [&["cluster", "health"][..], &["node", "list"], &["topic", "describe"]] {
+            for words in [&["cluster", "health"][..], &["node", "list"], &["topic", "list"]] {
                 let said = self.command(words).unwrap_or_else(|error| error);
                 eprintln!("purlin {}:\n{said}", words.join(" "));
             }

@@ -54,6 +54,15 @@ impl Plan {
         let topic = topic.to_owned();
         Self { topic, partitions, rate: 1000, value_bytes: 200, producer: 0, settings: Vec::new() }
     }
+
+    /// For brokers that fall silent without closing their connections: librdkafka waits for up to a
+    /// minute for what is under way there, unless it is told to be less patient.
+    pub fn impatient(mut self) -> Self {
+        for (key, value) in [("request.timeout.ms", "2000"), ("socket.timeout.ms", "3000")] {
+            self.settings.push((key.to_owned(), value.to_owned()));
+        }
+        self
+    }
 }
 
 /// The start of a run: what all times of its history count from.

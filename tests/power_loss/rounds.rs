@@ -11,7 +11,7 @@ use std::time::Instant;
 const PARTITIONS: i32 = 12;
 
 fn nodes() -> usize {
-    usize::try_from(setting("PURLIN_POWER_NODES", 1)).expect("a small number")
+    usize::try_from(setting("PURLIN_POWER_NODES", 3)).expect("a small number")
 }
 
 #[test]
