@@ -20,6 +20,8 @@ mod peers;
 mod proposer;
 mod publisher;
 mod raft;
+#[cfg(test)]
+mod random_lives;
 pub mod state;
 
 pub use controller::{

@@ -7,7 +7,6 @@ mod encoding;
 mod invariants;
 mod isr;
 mod nodes;
-mod random;
 mod reassignments;
 mod records;
 mod topics;
@@ -96,7 +95,7 @@ impl Script {
         topic.partition(PartitionIndex(partition)).expect("there").clone()
     }
 
-    fn epoch(&self, id: i32) -> BrokerEpoch {
+    pub(crate) fn epoch(&self, id: i32) -> BrokerEpoch {
         self.state.broker(NodeId(id)).map_or(BrokerEpoch(-1), |broker| broker.epoch)
     }
 

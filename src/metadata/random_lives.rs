@@ -1,13 +1,13 @@
-//! Long random lives: whatever is asked, in whatever order, what must hold holds.
+//! Long random lives of the state: whatever is asked, in whatever order, what must hold holds.
 //!
 //! Beside the state runs a ghost that knows which replicas hold everything committed. Leaders
 //! commit at random, wherever they may; then only the ISR is sure to have it all.
 
-use super::super::configs::ConfigResource;
-use super::super::record;
-use super::*;
+use super::state::configs::{self, ConfigResource, SharedConfig};
+use super::state::tests::{Script, admission, create_topics, registration};
+use super::state::*;
 use crate::env::rng::Seeded;
-use crate::types::{PartitionEpoch, TopicName};
+use crate::types::{NodeId, PartitionEpoch, PartitionIndex, TopicId, TopicName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -22,7 +22,7 @@ struct Life {
     incarnation: u8,
 }
 
-/// Repeat one with `PURLIN_STATE_SEED=N cargo test --lib metadata::state::tests::random`.
+/// Repeat one with `PURLIN_STATE_SEED=N cargo test --lib metadata::random_lives`.
 #[test]
 fn whatever_happens_in_whatever_order_the_rules_hold_and_replays_agree() {
     let seeds = match std::env::var("PURLIN_STATE_SEED") {
@@ -37,7 +37,7 @@ fn whatever_happens_in_whatever_order_the_rules_hold_and_replays_agree() {
         assert!(
             lived.is_ok(),
             "seed {seed}; again: PURLIN_STATE_SEED={seed} cargo test --lib \
-             metadata::state::tests::random"
+             metadata::random_lives"
         );
     }
 }
@@ -99,7 +99,11 @@ impl Life {
         };
         self.whole.retain(|(topic, _), _| after.topic_by_id(*topic).is_some());
         for topic in after.topics() {
-            let caching = super::super::sweep::shared_config(after, &topic.name).write_caching;
+            let caching = SharedConfig::of(
+                after.configs(&ConfigResource::Topic(topic.name.clone())),
+                after.configs(&ConfigResource::BrokerDefault),
+            )
+            .write_caching;
             for (index, p) in topic.partitions() {
                 let old = before.topic_by_id(topic.id).and_then(|topic| topic.partition(index));
                 let whole = self.whole.entry((topic.id, index)).or_default();
