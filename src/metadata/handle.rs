@@ -11,7 +11,7 @@ use super::proposer::{self, Proposer};
 use super::publisher::{Publisher, Subscription};
 use super::raft::{self, Haste, Peer, Running};
 use super::state::{Command, Refusal, RegisterBroker, Response};
-use super::{Error, MetadataOptions, StartAs};
+use super::{Error, MetadataOptions, StartAs, wire};
 use crate::env::clock::Clock;
 use crate::env::spawn;
 use crate::limits::{
@@ -116,7 +116,10 @@ impl Handle {
     }
 
     async fn ask(&self, call: ControlCall, within: Duration) -> Result<ControlAnswer, Error> {
-        let _permit = self.0.calls.try_acquire().map_err(|_| Error::Overloaded)?;
+        // Heartbeats come one at a time, and must come whatever else waits.
+        let counts = !matches!(call, ControlCall::Heartbeat(_));
+        let permit = counts.then(|| self.0.calls.try_acquire()).transpose();
+        let _permit = permit.map_err(|_| Error::Overloaded)?;
         self.0.asker.ask(call, within).await
     }
 
@@ -271,8 +274,8 @@ impl Handle {
     /// # Errors
     /// Why nothing was done.
     pub async fn serve_control(&self, call: &Payload) -> Result<Payload, Declined> {
-        let call: ControlCall = call.decode()?;
-        Ok(Payload::encode(&self.0.control_service.answer(call).await))
+        let call: ControlCall = wire::unpack(call)?;
+        Ok(wire::pack(&self.0.control_service.answer(call).await))
     }
 
     /// Answers the admission call of a process that has no id yet: any member asks the controller
@@ -281,7 +284,7 @@ impl Handle {
     /// # Errors
     /// Why nothing was done.
     pub async fn serve_admission(&self, call: &Payload) -> Result<Payload, Declined> {
-        let call: ControlCall = call.decode()?;
+        let call: ControlCall = wire::unpack(call)?;
         let ControlCall::Admit(admission) = call else {
             return Err(Declined("only admission can be asked for without an id".to_owned()));
         };
@@ -289,7 +292,7 @@ impl Handle {
             Ok(outcome) => ControlAnswer::Admitted(outcome),
             Err(error) => ControlAnswer::failed(&error),
         };
-        Ok(Payload::encode(&answer))
+        Ok(wire::pack(&answer))
     }
 
     /// Makes a snapshot now, rather than when the log has grown; returns once it has begun.

@@ -23,6 +23,7 @@ mod raft;
 #[cfg(test)]
 mod random_lives;
 pub mod state;
+mod wire;
 
 pub use controller::{
     Admission, Admitted, Heartbeat, HeartbeatAnswer, Quorum, QuorumReplica, admission_answer,

@@ -32,6 +32,15 @@ pub trait Peers: Send + Sync + fmt::Debug + 'static {
     /// `within` for the answer.
     fn raft(&self, node: NodeId, address: &str, call: RaftCall, within: Duration) -> Answer;
 
+    /// Waits up to `within` for a connection that control calls to a node can be made on; sends
+    /// nothing.
+    fn connect(
+        &self,
+        node: NodeId,
+        address: &str,
+        within: Duration,
+    ) -> BoxFuture<'static, Result<(), rpc::Error>>;
+
     /// Makes a control call to a node, and waits up to `within` for the answer.
     fn control(&self, node: NodeId, address: &str, call: Payload, within: Duration) -> Answer;
 
@@ -52,6 +61,16 @@ impl Peers for rpc::Pool {
                 RaftCall::Snapshot(payload) => peer.install_snapshot(payload, within).await,
             }
         })
+    }
+
+    fn connect(
+        &self,
+        node: NodeId,
+        address: &str,
+        within: Duration,
+    ) -> BoxFuture<'static, Result<(), rpc::Error>> {
+        let peer = Self::control(self, node, address);
+        Box::pin(async move { peer.connect(within).await })
     }
 
     fn control(&self, node: NodeId, address: &str, call: Payload, within: Duration) -> Answer {
@@ -78,6 +97,15 @@ impl Peers for NoPeers {
         nobody(address)
     }
 
+    fn connect(
+        &self,
+        _: NodeId,
+        address: &str,
+        _: Duration,
+    ) -> BoxFuture<'static, Result<(), rpc::Error>> {
+        nobody(address)
+    }
+
     fn control(&self, _: NodeId, address: &str, _: Payload, _: Duration) -> Answer {
         nobody(address)
     }
@@ -91,7 +119,7 @@ impl Peers for NoPeers {
     }
 }
 
-fn nobody(address: &str) -> Answer {
+fn nobody<T>(address: &str) -> BoxFuture<'static, Result<T, rpc::Error>> {
     let reason = "this node was started without a way to others".to_owned();
     let error = rpc::Error::Unreachable { address: address.to_owned(), reason };
     Box::pin(async { Err(error) })

@@ -84,6 +84,15 @@ impl Proposer {
         self.raft.server_metrics().borrow().state == ServerState::Leader
     }
 
+    /// Where a node is reached, as far as this one knows.
+    pub(super) fn address(&self, node: NodeId) -> Option<String> {
+        let metrics = self.raft.server_metrics().borrow().clone();
+        let membership = metrics.membership_config.membership();
+        let member = membership.get_node(&raft::raft_id(node)).map(|peer| peer.rpc.clone());
+        let image = self.publisher.image();
+        member.or_else(|| image.broker(node).map(|broker| broker.rpc.clone()))
+    }
+
     /// The error of a call that only the controller can answer.
     pub(super) fn not_controller(&self) -> Error {
         let me = Some(self.node_id);

@@ -47,7 +47,11 @@ impl PoolPeers {
     }
 
     /// Notes how a call ended.
-    fn watch(&self, node: NodeId, call: Answer) -> Answer {
+    fn watch<T: Send + 'static>(
+        &self,
+        node: NodeId,
+        call: BoxFuture<'static, Result<T, rpc::Error>>,
+    ) -> BoxFuture<'static, Result<T, rpc::Error>> {
         let trouble = Arc::clone(&self.trouble);
         Box::pin(async move {
             let result = call.await;
@@ -70,6 +74,15 @@ impl PoolPeers {
 impl Peers for PoolPeers {
     fn raft(&self, node: NodeId, address: &str, call: RaftCall, within: Duration) -> Answer {
         self.watch(node, Peers::raft(&self.pool, node, address, call, within))
+    }
+
+    fn connect(
+        &self,
+        node: NodeId,
+        address: &str,
+        within: Duration,
+    ) -> BoxFuture<'static, Result<(), rpc::Error>> {
+        self.watch(node, Peers::connect(&self.pool, node, address, within))
     }
 
     fn control(&self, node: NodeId, address: &str, call: Payload, within: Duration) -> Answer {

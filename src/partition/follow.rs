@@ -275,7 +275,9 @@ fn append(log: &mut Log, records: &Bytes) -> Result<Appended, AppendError> {
     let first = BatchIter::new(records).next().and_then(Result::ok).map(|(header, _)| header);
     let reaches_back = first
         .filter(|first| start == end && first.base_offset < start && first.last_offset() >= start);
-    let Some(first) = reaches_back else { return log.append_as_follower(records.clone(), Origin::Replica) };
+    let Some(first) = reaches_back else {
+        return log.append_as_follower(records.clone(), Origin::Replica);
+    };
     let failed = |error: log::Error| AppendError::Failed(error.to_string());
     log.reset_to(first.base_offset).map_err(failed)?;
     let appended = log.append_as_follower(records.clone(), Origin::Replica);

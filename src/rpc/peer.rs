@@ -407,6 +407,18 @@ impl RaftPeer {
 }
 
 impl ControlPeer {
+    /// Waits for a connection, without sending anything: a caller that cannot take back what it
+    /// sends can still turn elsewhere while it waits here.
+    ///
+    /// # Errors
+    /// As [`RaftPeer::append_entries`], and never [`Error::Unknown`].
+    pub async fn connect(&self, deadline: Duration) -> Result<(), Error> {
+        match timeout_at(Instant::now() + deadline, self.0.link()).await {
+            Ok(link) => link.map(|_| ()),
+            Err(_) => Err(self.0.unreachable("no connection before the deadline")),
+        }
+    }
+
     /// Makes a control call.
     ///
     /// # Errors

@@ -268,19 +268,23 @@ fn followers_take_what_a_leader_stamped() {
         let batch = if number % 2 == 0 { plain(2) } else { idempotent(1, number / 2, 1) };
         bytes.extend_from_slice(&append_in(&mut leader, batch, number / 10).bytes);
     }
-    let appended = copy.append_as_follower(Bytes::from(bytes.clone()), Origin::Replica).expect("append");
+    let appended =
+        copy.append_as_follower(Bytes::from(bytes.clone()), Origin::Replica).expect("append");
     assert_eq!(appended.last_offset.next(), leader.log_end_offset());
     assert_eq!(read_all(&copy, Offset::ZERO), read_all(&leader, Offset::ZERO));
     assert_eq!(copy.producers(), leader.producers());
     assert_eq!(copy.latest_epoch(), Some(LeaderEpoch(2)));
     assert_eq!(copy.epoch_end_offset(LeaderEpoch(0)), leader.epoch_end_offset(LeaderEpoch(0)));
     assert!(copy.segment_count() > 1);
-    let old = copy.append_as_follower(Bytes::from(bytes.clone()), Origin::Replica).expect_err("already there");
+    let old = copy
+        .append_as_follower(Bytes::from(bytes.clone()), Origin::Replica)
+        .expect_err("already there");
     assert!(matches!(old, AppendError::UnexpectedOffset { .. }));
     let mut flipped = append_in(&mut leader, plain(1), 9).bytes.to_vec();
     let last = flipped.len() - 1;
     flipped[last] ^= 1;
-    let error = copy.append_as_follower(Bytes::from(flipped), Origin::Replica).expect_err("damaged");
+    let error =
+        copy.append_as_follower(Bytes::from(flipped), Origin::Replica).expect_err("damaged");
     assert!(matches!(error, AppendError::Corrupt(_)));
 }
 

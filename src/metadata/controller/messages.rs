@@ -131,8 +131,10 @@ impl ControlAnswer {
 /// An [`Error`] on its way to whoever asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Failure {
+    /// Who is, and where, as far as the node that was asked knows.
     NotController {
         controller: Option<NodeId>,
+        address: Option<String>,
     },
     Overloaded,
     Timeout(u64),
@@ -152,7 +154,7 @@ impl Failure {
     pub(crate) fn of(error: &Error) -> Self {
         match error {
             Error::NotController { controller, .. } => {
-                Self::NotController { controller: *controller }
+                Self::NotController { controller: *controller, address: None }
             }
             Error::Overloaded => Self::Overloaded,
             Error::Timeout(after_ms) => Self::Timeout(*after_ms),
@@ -169,7 +171,7 @@ impl Failure {
     pub(crate) fn into_error(self, here: NodeId) -> Error {
         let size = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
         match self {
-            Self::NotController { controller } => Error::NotController { here, controller },
+            Self::NotController { controller, .. } => Error::NotController { here, controller },
             Self::Overloaded => Error::Overloaded,
             Self::Timeout(after_ms) => Error::Timeout(after_ms),
             Self::Stopped => Error::NotController { here, controller: None },

@@ -25,6 +25,7 @@ pub(super) use service::Service;
 
 use super::Error;
 use super::state::Refusal;
+use super::wire;
 use crate::rpc::Payload;
 use crate::types::NodeId;
 
@@ -32,7 +33,7 @@ use crate::types::NodeId;
 /// member's `serve_control`.
 #[must_use]
 pub fn admission_call(admission: &Admission) -> Payload {
-    Payload::encode(&ControlCall::Admit(admission.clone()))
+    wire::pack(&ControlCall::Admit(admission.clone()))
 }
 
 /// What was answered to [`admission_call`].
@@ -40,7 +41,7 @@ pub fn admission_call(admission: &Admission) -> Payload {
 /// # Errors
 /// See [`Error`]; the inner result is the cluster's refusal, with the way out.
 pub fn admission_answer(answer: &Payload) -> Result<Result<Admitted, Refusal>, Error> {
-    match answer.decode() {
+    match wire::unpack(answer) {
         Ok(ControlAnswer::Admitted(outcome)) => Ok(outcome),
         Ok(ControlAnswer::Failed(failure)) => Err(failure.into_error(NodeId::NONE)),
         Ok(other) => Err(Error::Unknown(format!("an answer to another question: {other:?}"))),

@@ -53,7 +53,15 @@ impl Service {
 
     /// Answers a call; most only if this node is the controller.
     pub(in crate::metadata) async fn answer(&self, call: ControlCall) -> ControlAnswer {
-        self.act(call).await.unwrap_or_else(|error| ControlAnswer::Failed(Failure::of(&error)))
+        let mut failure = match self.act(call).await {
+            Ok(answer) => return answer,
+            Err(error) => Failure::of(&error),
+        };
+        // Whoever asks may not know that the controller moved.
+        if let Failure::NotController { controller: Some(controller), address } = &mut failure {
+            *address = self.proposer.address(*controller);
+        }
+        ControlAnswer::Failed(failure)
     }
 
     async fn act(&self, call: ControlCall) -> Result<ControlAnswer, Error> {

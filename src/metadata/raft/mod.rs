@@ -31,6 +31,8 @@ mod writer;
 pub(super) use hasten::Haste;
 pub(super) use log_store::LogView;
 pub(super) use network::Contacts;
+#[cfg(test)]
+pub(super) use network::samples;
 pub(super) use serve::Service;
 pub(super) use types::{Peer, Raft, node_id, raft_id};
 

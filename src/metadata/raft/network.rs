@@ -10,6 +10,7 @@
 //! Must never: hand an answer to another request than the one it belongs to.
 
 use super::super::peers::{Peers, RaftCall};
+use super::super::wire;
 use super::log_store::LogView;
 use super::types::{LogId, Peer, TypeConfig, Vote, node_id};
 use crate::env::clock::Clock;
@@ -39,6 +40,27 @@ pub(super) enum SnapshotAnswer {
     Taken(InstallSnapshotResponse<u64>),
     /// It does not follow what came before: begin again.
     Mismatch(SnapshotMismatch),
+}
+
+/// Examples of what travels, for the test of its bytes.
+#[cfg(test)]
+pub(in crate::metadata) mod samples {
+    use super::*;
+    use openraft::CommittedLeaderId;
+
+    pub(in crate::metadata) fn append() -> impl Serialize {
+        let id = |index| LogId::new(CommittedLeaderId::new(5, 2), index);
+        AppendEntriesRequest::<TypeConfig> {
+            vote: Vote::new_committed(5, 2),
+            prev_log_id: Some(id(8)),
+            entries: Vec::new(),
+            leader_commit: Some(id(7)),
+        }
+    }
+
+    pub(in crate::metadata) fn snapshot_answer() -> impl Serialize {
+        SnapshotAnswer::Taken(InstallSnapshotResponse { vote: Vote::new_committed(5, 2) })
+    }
 }
 
 /// When members were last heard of, for people. Kept by the leader; the wall clock's time.
@@ -114,7 +136,7 @@ fn call_error<E: std::error::Error>(error: &rpc::Error) -> CallError<E> {
 fn decode<T: serde::de::DeserializeOwned, E: std::error::Error>(
     answer: Result<Payload, rpc::Error>,
 ) -> Result<T, CallError<E>> {
-    answer.and_then(|payload| payload.decode()).map_err(|error| call_error(&error))
+    answer.and_then(|payload| wire::unpack(&payload)).map_err(|error| call_error(&error))
 }
 
 impl Connection {
@@ -138,7 +160,7 @@ impl Connection {
                 other.answer.abort();
             }
             let within = Duration::from_millis(RAFT_APPEND_MS_MAX);
-            let answer = self.call(RaftCall::Append(Payload::encode(rpc)), within);
+            let answer = self.call(RaftCall::Append(wire::pack(rpc)), within);
             let answer = spawn::spawn("raft append", answer);
             let (vote, prev) = (rpc.vote, rpc.prev_log_id);
             self.waiting = Some(Waiting { vote, prev, last, answer });
@@ -182,7 +204,7 @@ impl RaftNetwork<TypeConfig> for Connection {
                 }
             }
             None => {
-                let call = RaftCall::Append(Payload::encode(&rpc));
+                let call = RaftCall::Append(wire::pack(&rpc));
                 (decode(self.call(call, option.hard_ttl()).await)?, rpc.prev_log_id)
             }
         };
@@ -196,7 +218,7 @@ impl RaftNetwork<TypeConfig> for Connection {
         rpc: InstallSnapshotRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<InstallSnapshotResponse<u64>, CallError<InstallSnapshotError>> {
-        let call = RaftCall::Snapshot(Payload::encode(&rpc));
+        let call = RaftCall::Snapshot(wire::pack(&rpc));
         let answer = decode(self.call(call, option.hard_ttl()).await)?;
         self.network.contacts.note(self.target, self.network.clock.now(), false);
         match answer {
@@ -213,7 +235,7 @@ impl RaftNetwork<TypeConfig> for Connection {
         rpc: VoteRequest<u64>,
         option: RPCOption,
     ) -> Result<VoteResponse<u64>, CallError> {
-        decode(self.call(RaftCall::Vote(Payload::encode(&rpc)), option.hard_ttl()).await)
+        decode(self.call(RaftCall::Vote(wire::pack(&rpc)), option.hard_ttl()).await)
     }
 
     /// A killed process is often back within moments, and waits for its leader.

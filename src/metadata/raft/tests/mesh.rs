@@ -2,8 +2,8 @@
 
 use super::super::super::peers::{Answer, Peers, RaftCall};
 use super::super::super::{
-    Admission, ControllerOptions, Error, Handle, MetadataOptions, RaftTiming, SnapshotOptions,
-    StartAs, start,
+    Admission, ControllerOptions, Error, Handle, MetadataOptions, NoPeers, RaftTiming,
+    SnapshotOptions, StartAs, start,
 };
 use super::{CLUSTER, Dice};
 use crate::env::clock::{Clock, ManualClock};
@@ -208,6 +208,18 @@ impl Peers for Side {
         }))
     }
 
+    fn connect(
+        &self,
+        _: NodeId,
+        address: &str,
+        _: Duration,
+    ) -> BoxFuture<'static, Result<(), rpc::Error>> {
+        let there = self.mesh.state().running.contains_key(address);
+        let (address, reason) = (address.to_owned(), "refused".to_owned());
+        let outcome = there.then_some(()).ok_or(rpc::Error::Unreachable { address, reason });
+        Box::pin(async { outcome })
+    }
+
     fn control(&self, _: NodeId, address: &str, call: Payload, within: Duration) -> Answer {
         let (this, address) = (self.clone(), address.to_owned());
         Box::pin(limited(within, address.clone(), async move {
@@ -254,9 +266,9 @@ pub(super) struct Node {
     pub(super) clock: ManualClock,
     pub(super) directory: DirectoryId,
     state_dir: tempfile::TempDir,
-    lives: u8,
+    pub(super) lives: u8,
     /// Whether it was a member before.
-    member: bool,
+    pub(super) member: bool,
     /// Entries that stay in its log behind a snapshot.
     entries_kept: u64,
     pub(super) handle: Option<Handle>,
@@ -271,7 +283,7 @@ pub(super) struct Group {
 }
 
 impl Node {
-    fn new(id: i32, entries_kept: u64) -> Self {
+    pub(super) fn new(id: i32, entries_kept: u64) -> Self {
         Self {
             id: NodeId(id),
             entries_kept,
@@ -296,7 +308,8 @@ impl Node {
         IncarnationId(bytes)
     }
 
-    fn options(&self, mesh: &Mesh, voters: usize, start_as: StartAs) -> MetadataOptions {
+    /// Options without a way to others.
+    pub(super) fn bare_options(&self, voters: usize, start_as: StartAs) -> MetadataOptions {
         let snapshots =
             SnapshotOptions { entries_kept: self.entries_kept, ..SnapshotOptions::default() };
         MetadataOptions {
@@ -307,7 +320,7 @@ impl Node {
             node_id: self.id,
             rpc: self.address.clone(),
             start_as,
-            peers: Arc::new(Side { mesh: mesh.clone(), own: self.id }),
+            peers: Arc::new(NoPeers),
             timing: RaftTiming::default(),
             snapshots,
             controller: ControllerOptions { voters, ..ControllerOptions::default() },
@@ -323,7 +336,9 @@ impl Node {
             (false, 1) => StartAs::Founder,
             (false, _) => StartAs::Joiner,
         };
-        let handle = start(self.options(mesh, voters, start_as)).await?;
+        let mut options = self.bare_options(voters, start_as);
+        options.peers = Arc::new(Side { mesh: mesh.clone(), own: self.id });
+        let handle = start(options).await?;
         let running = (self.id, self.incarnation(), handle.clone());
         mesh.state().running.insert(self.address.clone(), running);
         self.handle = Some(handle);

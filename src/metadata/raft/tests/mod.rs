@@ -3,6 +3,7 @@
 mod crash_group;
 mod crash_store;
 mod group;
+mod loopback;
 mod members;
 mod mesh;
 mod suite;
