@@ -74,6 +74,21 @@ pub(super) fn consider_joining(state: &mut State, follower: NodeId, effects: &mu
     }
 }
 
+/// Proposes every follower that could join, after a decision has closed what was open.
+pub(super) fn consider_all(state: &mut State, effects: &mut Vec<Effect>) {
+    let (log_end, high_watermark) = (state.log.end, state.high_watermark);
+    let write_caching = state.settings.write_caching;
+    let Role::Leader(leader) = &mut state.role else { return };
+    if !leader.may_propose() {
+        return;
+    }
+    let join = leader.waiting(log_end, high_watermark, write_caching);
+    let wanted: BTreeSet<NodeId> = leader.isr.decided.iter().copied().chain(join).collect();
+    if wanted != leader.isr.decided {
+        propose(leader, wanted, effects);
+    }
+}
+
 /// Proposes an ISR without a member that has lost what was committed: its disk was damaged, and it
 /// fetches anew from below the high watermark. It may not be elected while it does.
 pub(super) fn consider_loss(state: &mut State, follower: NodeId, effects: &mut Vec<Effect>) {
@@ -115,9 +130,8 @@ pub(super) fn tick(state: &mut State, now_ms: i64, effects: &mut Vec<Effect>) {
         })
     };
     let stay = leader.isr.decided.iter().copied().filter(|node| !late(node));
-    let others = leader.followers.keys().filter(|node| !leader.isr.decided.contains(node));
-    let join = others.filter(|node| leader.has_reached(**node, high_watermark, write_caching));
-    let wanted: BTreeSet<NodeId> = stay.chain(join.copied()).collect();
+    let join = leader.waiting(log_end, high_watermark, write_caching);
+    let wanted: BTreeSet<NodeId> = stay.chain(join).collect();
     if wanted != leader.isr.decided {
         propose(leader, wanted, effects);
     }
@@ -140,6 +154,18 @@ pub(super) fn refused(
 impl Leader {
     fn may_propose(&self) -> bool {
         self.isr.proposed.is_none() && !self.isr.refused
+    }
+
+    /// The followers that could join, and that have no reason to fetch and thereby ask for it: they
+    /// have everything. (One that is as far as the high watermark may have stopped fetching, and
+    /// just have been dropped for it.)
+    fn waiting(&self, log_end: Offset, high_watermark: Offset, write_caching: bool) -> Vec<NodeId> {
+        let outside = self.followers.iter().filter(|(node, _)| !self.isr.decided.contains(node));
+        outside
+            .filter(|(_, progress)| progress.end == Some(log_end))
+            .map(|(node, _)| *node)
+            .filter(|node| self.has_reached(*node, high_watermark, write_caching))
+            .collect()
     }
 
     /// Whether a follower outside of the ISR has all that a member must have.

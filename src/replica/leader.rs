@@ -191,6 +191,10 @@ pub(super) fn lead(
         }
     }
     watermark::advance(state, effects);
+    if same_leadership {
+        // Whoever caught up while another proposal was open has nothing more to say.
+        isr::consider_all(state, effects);
+    }
 }
 
 /// A follower fetched or reported a flush.

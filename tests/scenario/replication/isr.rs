@@ -84,7 +84,8 @@ fn scenario_13_who_is_only_at_the_high_watermark_may_not_join_yet() {
     assert_eq!(trio.proposals(TWO), [vec![TWO, THREE]]);
 }
 
-/// Between two decisions that the leader hears of, a replica was removed and added again.
+/// Between two decisions that the leader hears of, a replica was removed and added again, its log
+/// deleted. The removal raised the leader epoch, and nothing is known across one.
 #[test]
 fn scenario_14_a_replica_that_was_added_again_has_to_prove_itself() {
     let mut trio = Trio::led();
@@ -98,7 +99,7 @@ fn scenario_14_a_replica_that_was_added_again_has_to_prove_itself() {
     trio.node(THREE).disk = purlin::env::disk_memory::MemoryDisk::new();
     trio.node(THREE).broker_epoch = BrokerEpoch(30);
     trio.start(THREE);
-    trio.elect(ONE, 1, &[ONE, TWO]);
+    trio.elect(ONE, 2, &[ONE, TWO]);
     trio.partition(ONE).tick();
     assert!(trio.proposals(ONE).is_empty(), "what was known of it is forgotten");
     trio.fetch(THREE);
