@@ -13,8 +13,11 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// Time between two looks for followers that fell behind, and for partitions that did not open.
+/// Time between two looks for partitions that did not open, and at most between two looks for
+/// followers that fell behind.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// Looks for followers that fell behind, in the time that they may be behind for.
+const LOOKS_PER_LAG_MAX: u64 = 4;
 
 /// How soon a moved log start is checkpointed. Others that move meanwhile are written along.
 const CHECKPOINT_SOON: Duration = Duration::from_millis(500);
@@ -137,11 +140,16 @@ pub(super) async fn keep_up(
     metadata: metadata::Handle,
     mut shutdown: Shutdown,
 ) {
-    while sleep(UPKEEP_INTERVAL, &mut shutdown).await {
+    let lag_ms_max = u64::try_from(reconciler.config.replica_lag_ms_max()).unwrap_or(0);
+    let interval = Duration::from_millis((lag_ms_max / LOOKS_PER_LAG_MAX).max(50));
+    let interval = interval.min(UPKEEP_INTERVAL);
+    let mut tried = tokio::time::Instant::now();
+    while sleep(interval, &mut shutdown).await {
         for partition in reconciler.table.all() {
             partition.tick();
         }
-        if reconciler.failed_count() > 0 {
+        if reconciler.failed_count() > 0 && tried.elapsed() >= UPKEEP_INTERVAL {
+            tried = tokio::time::Instant::now();
             let (reconciler, metadata) = (Arc::clone(&reconciler), metadata.clone());
             let retry = move || reconciler.retry_failed(|| metadata.image());
             spawn::blocking("open partition", retry).await;

@@ -395,3 +395,140 @@ fn a_clock_an_hour_off_costs_nothing_and_is_said() {
     let said = format!("{}{}", first.log(), ahead.log());
     assert!(said.contains("clock"), "one of them warns:\n{said}");
 }
+
+/// A follower that has no room leaves the ISR, costs nobody an acknowledgement, and comes back by
+/// itself once there is room.
+#[test]
+fn a_follower_without_disk_space_leaves_the_isr_and_comes_back() {
+    let folder = scratch("full-");
+    // A file system of its own, seen by that process alone, with a ballast to be taken away.
+    let mount = "mount -t tmpfs -o size=160m none \"$0\" && \
+                 head -c 70000000 /dev/zero > \"$0/ballast\" && exec \"$@\"";
+    let small = folder.path().join("small");
+    std::fs::create_dir(&small).expect("made");
+    let small_text = small.to_string_lossy().into_owned();
+    let words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", mount, &small_text];
+    let within: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    let extra: Vec<String> = ["--set", "replica.lag.time.max.ms=2000"].map(str::to_owned).to_vec();
+    let place = |name: &str| Place::loopback(&folder.path().join(name));
+    let first = Node::start_at(place("1"), &["init"], extra.clone());
+    let seed = first.ready().rpc.clone();
+    let second = Node::start_at(place("2"), &["join", "--seed", &seed], extra.clone());
+    let tight = Place { data: small.join("data"), ip: "127.0.0.1".to_owned(), within };
+    let third = Node::start_at(tight, &["join", "--seed", &seed], extra);
+    let cluster = Cluster::of(vec![first, second, third]);
+    cluster.create_topic("orders", 1, 3, &[]);
+    // Led elsewhere, whatever the placement was.
+    let _ = cluster.command(&["node", "drain", "3"]);
+
+    let mut command = purlin();
+    command.args(["produce", "orders", "-q", "-b", &cluster.bootstrap()]);
+    let mut producer = command.stdin(Stdio::piped()).spawn().expect("starts");
+    let line = "x".repeat(9_999) + "\n";
+    let mut stdin = producer.stdin.take().expect("piped");
+    for _ in 0..4_000 {
+        std::io::Write::write_all(&mut stdin, line.as_bytes()).expect("taken");
+    }
+    drop(stdin);
+    assert!(producer.wait().expect("ends").success(), "the others go on\n{}", cluster.logs());
+    let place = ("orders".to_owned(), 0);
+    cluster.wait_until("the full one out of the ISR", LIMIT, |view| view[&place].isr == [1, 2]);
+    let health = cluster.command(&["cluster", "health"]).expect_err("degraded");
+    assert!(health.contains("orders-0") && health.contains("acks=all: 1 of 1"), "{health}");
+    let log = cluster.nodes()[2].log();
+    assert!(log.contains("orders-0") && log.contains("space"), "its log says why:\n{log}");
+
+    let pid = cluster.nodes()[2].pid();
+    let inside = format!("/proc/{pid}/root{}/ballast", small.display());
+    std::fs::remove_file(inside).expect("room is made");
+    cluster.wait_in_sync(LIMIT);
+}
+
+/// What a producer was told is stored is stored once and in order, whichever leaders die meanwhile.
+#[test]
+fn the_native_producer_goes_on_through_kills_once_and_in_order() {
+    let mut cluster = Cluster::start(3);
+    cluster.create_topic("orders", 1, 3, &[]);
+    let mut command = purlin();
+    // Flushed often, so that batches are under way whenever a leader dies.
+    command.args(["produce", "orders", "-q", "-b", &cluster.bootstrap()]);
+    let mut producer = command.stdin(Stdio::piped()).spawn().expect("starts");
+    let mut stdin = producer.stdin.take().expect("piped");
+    let count = 6_000;
+    let feeding = std::thread::spawn(move || {
+        for number in 0..count {
+            std::io::Write::write_all(&mut stdin, format!("{number}\n").as_bytes()).expect("taken");
+            if number % 10 == 0 {
+                std::thread::sleep(Duration::from_millis(15));
+            }
+        }
+    });
+    let place = ("orders".to_owned(), 0);
+    for _ in 0..2 {
+        std::thread::sleep(Duration::from_secs(2));
+        let leader = cluster.view().expect("an answer")[&place].leader.expect("a leader");
+        cluster.node(leader).kill_nine();
+        cluster.wait_until("another leader", LIMIT, |view| {
+            view[&place].leader.is_some_and(|now| now != leader)
+        });
+        cluster.restart(leader);
+        cluster.wait_in_sync(LIMIT);
+    }
+    feeding.join().expect("fed");
+    assert!(producer.wait().expect("ends").success(), "{}", cluster.logs());
+    let read = cluster.command(&["consume", "orders", "--from-beginning", "-e", "-q"]);
+    let read = read.expect("reads");
+    let numbers: Vec<u32> = read.lines().map(|line| line.parse().expect("a number")).collect();
+    let wanted: Vec<u32> = (0..count).collect();
+    assert_eq!(numbers.len(), wanted.len(), "nothing lost, nothing twice");
+    assert!(numbers == wanted, "in order");
+}
+
+#[test]
+fn dev_is_a_cluster_that_leaves_nothing_behind() {
+    let folder = scratch("dev-");
+    let mut process = purlin()
+        .args(["dev", "-n", "2"])
+        .env("TMPDIR", folder.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary starts");
+    let stdout = process.stdout.take().expect("piped");
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(stdout));
+    let bootstrap = loop {
+        let line = lines.next().expect("it says how to connect").expect("text");
+        if let Some((_, list)) = line.split_once("PURLIN_BOOTSTRAP=") {
+            break list.to_owned();
+        }
+    };
+    let words = ["topic", "create", "hello", "-p", "3", "-r", "2", "-b", &bootstrap];
+    let made = run(purlin().args(words), LIMIT).expect("ends");
+    assert!(made.success, "{}", made.all());
+    let pid = rustix::process::Pid::from_raw(i32::try_from(process.id()).expect("a pid"));
+    rustix::process::kill_process(pid.expect("a pid"), rustix::process::Signal::INT)
+        .expect("the signal is sent");
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = process.try_wait().expect("can be waited for") {
+            break status;
+        }
+        assert!(begun.elapsed() < LIMIT, "it does not end");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(status.success(), "{status}");
+    let left = std::fs::read_dir(folder.path()).expect("listed").count();
+    assert_eq!(left, 0, "the nodes' data goes with them");
+}
+
+#[test]
+fn or_start_makes_a_node_once_and_starts_it_from_then_on() {
+    let folder = scratch("or-start-");
+    let place = Place::loopback(&folder.path().join("data"));
+    let mut node = Node::start_at(place.clone(), &["init", "--or-start"], Vec::new());
+    let cluster = node.ready().cluster.clone();
+    assert!(node.terminate().success());
+    let again = Node::start_at(place, &["init", "--or-start"], Vec::new());
+    assert_eq!(again.ready().cluster, cluster);
+}

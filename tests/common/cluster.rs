@@ -77,6 +77,11 @@ impl Cluster {
         Self { nodes, scratch: None }
     }
 
+    /// These nodes, which somebody else has brought together.
+    pub fn of(nodes: Vec<Node>) -> Self {
+        Self { nodes, scratch: None }
+    }
+
     /// The nodes, in the order of the plan.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
