@@ -88,7 +88,9 @@ pub fn possible(world: &World, config: &Config, actions: &mut Vec<Action>) {
             continue;
         }
         actions.push(Action::Deliver { at, again: false });
-        if world.spent.repeats < config.repeats_max {
+        // A call to the controller is repeated by its node alone (`Propose`).
+        let may_repeat = !matches!(message, Message::Alter { .. });
+        if may_repeat && world.spent.repeats < config.repeats_max {
             actions.push(Action::Deliver { at, again: true });
         }
         if world.spent.losses < config.losses_max {

@@ -2,7 +2,8 @@
 //!
 //! `cargo test --test model` searches every configuration breadth first and by random walks for
 //! about a minute. `PURLIN_MODEL_STATES` sets the states per configuration and search (60,000
-//! unless told), `PURLIN_MODEL_SEED` the seed of the walks.
+//! unless told), `PURLIN_MODEL_SEED` the seed of the walks, `PURLIN_MODEL_FAULTS` how often in a hundred
+//! times they take a fault that they could take.
 
 #[path = "mod.rs"]
 mod model;
@@ -42,7 +43,12 @@ fn replication_keeps_the_catalogue_in_every_reachable_state_within_bounds() {
     let states = usize::try_from(number("PURLIN_MODEL_STATES").unwrap_or(60_000)).expect("fits");
     let seed = number("PURLIN_MODEL_SEED").unwrap_or(1);
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
-    println!("PURLIN_MODEL_SEED={seed} PURLIN_MODEL_STATES={states}");
+    let fault_percent = number("PURLIN_MODEL_FAULTS").unwrap_or(20);
+    // One thread walks the same way twice.
+    let walkers = if number("PURLIN_MODEL_SEED").is_some() { 1 } else { threads };
+    println!(
+        "PURLIN_MODEL_SEED={seed} PURLIN_MODEL_STATES={states} PURLIN_MODEL_FAULTS={fault_percent}"
+    );
     for config in configs() {
         let name = config.name;
         let begun = Instant::now();
@@ -57,11 +63,11 @@ fn replication_keeps_the_catalogue_in_every_reachable_state_within_bounds() {
         let walks = Cluster::new(config)
             .walking()
             .checker()
-            .threads(threads)
+            .threads(walkers)
             .target_state_count(states)
             .target_max_depth(80)
             .timeout(Duration::from_secs(600))
-            .spawn_simulation(seed, Walk { fault_percent: 20 })
+            .spawn_simulation(seed, Walk { fault_percent })
             .join();
         report(name, "random walks", &walks, begun);
         for wanted in ["two commits", "a commit and a failover"] {

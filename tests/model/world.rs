@@ -129,7 +129,9 @@ pub enum Message {
         claim: FetchClaim,
         flushed: Offset,
     },
-    /// Those of one node reach the controller in the order in which they were sent.
+    /// Those of one node reach the controller in the order in which they were sent, each once. A
+    /// copy that overtook a later one could be applied after that was refused, and the leader would
+    /// not count with it.
     Alter {
         from: NodeId,
         call: u8,

@@ -1,0 +1,179 @@
+//! Short scripts through the pure cores, for guards behind which a second guard stands: random walks
+//! do not tell one of them from both.
+
+use super::model::world::{Config, PARTITION, TOPIC, World};
+use purlin::metadata::state::{AlterPartitions, Command, IsrChange, LeaderRecoveryState, Response};
+use purlin::replica::{self, Answer, Effect, Input, LogView, Settings, State, Verdict};
+use purlin::types::invariant::{Check, Invariant, check};
+use purlin::types::{BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch};
+
+const ME: NodeId = NodeId(1);
+const TWO: NodeId = NodeId(2);
+const REGISTERED: BrokerEpoch = BrokerEpoch(7);
+
+/// Every script, by name.
+pub const ALL: &[(&str, fn() -> Check)] = &[
+    ("case 5: an answer of an old epoch", old_answers_change_nothing),
+    ("case 6: a fetch of an old epoch", old_fetches_count_for_nothing),
+    ("case 3: both ends of an epoch count", the_shorter_end_of_an_epoch_is_cut_at),
+    ("case 12: a follower that registered anew", a_new_registration_is_unknown),
+    ("case 12: a fetch of an old registration", old_processes_count_for_nothing),
+    ("a report before the first fetch", reports_count_after_a_fetch),
+    ("a flush before the logs agree", a_follower_vouches_for_what_agrees),
+    ("case 10: changes by who does not lead", only_the_leader_changes_the_isr),
+];
+
+fn replica(end: i64) -> State {
+    let log = LogView { start: Offset(0), end: Offset(end), flushed: Offset(end) };
+    let settings = Settings { min_insync_replicas: 2, ..Settings::default() };
+    State::new(ME, settings, log, Offset::ZERO)
+}
+
+fn lead(state: &mut State, epoch: i32, partition_epoch: i32, two: BrokerEpoch) {
+    replica::step(
+        state,
+        Input::Lead {
+            epoch: LeaderEpoch(epoch),
+            partition_epoch: PartitionEpoch(partition_epoch),
+            replicas: vec![(ME, Some(REGISTERED)), (TWO, Some(two))],
+            isr: [ME, TWO].into(),
+            now_ms: 0,
+        },
+    );
+}
+
+fn follow(state: &mut State, epoch: i32) -> Vec<Effect> {
+    replica::step(state, Input::Follow { leader: TWO, epoch: LeaderEpoch(epoch) })
+}
+
+fn said(state: &mut State, epoch: i32, flushed: i64, fetch: bool) {
+    let (follower, leader_epoch, broker_epoch) = (TWO, LeaderEpoch(epoch), REGISTERED);
+    let (end, flushed, now_ms) = (Offset(flushed), Offset(flushed), 0);
+    replica::step(
+        state,
+        if fetch {
+            Input::Fetched { follower, leader_epoch, broker_epoch, end, flushed, now_ms }
+        } else {
+            Input::Reported { follower, leader_epoch, broker_epoch, end, flushed, now_ms }
+        },
+    );
+}
+
+fn watermark_is(state: &State, wanted: i64) -> Check {
+    check(Invariant::ValidHighWatermark, state.high_watermark() == Offset(wanted), || {
+        format!("the high watermark is {}, not {wanted}", state.high_watermark())
+    })
+}
+
+fn old_answers_change_nothing() -> Check {
+    let mut state = replica(4);
+    follow(&mut state, 5);
+    let answer = Answer::Diverging {
+        epoch: LeaderEpoch(0),
+        end: Offset(1),
+        log_start: Offset(0),
+        local: (LeaderEpoch(0), Offset(4)),
+    };
+    let stale = Input::Answered { leader_epoch: LeaderEpoch(4), asked: Offset(4), answer };
+    let effects = replica::step(&mut state, stale);
+    check(Invariant::LogMatching, effects.is_empty(), || format!("it led to {effects:?}"))
+}
+
+fn old_fetches_count_for_nothing() -> Check {
+    let mut state = replica(4);
+    lead(&mut state, 2, 0, REGISTERED);
+    said(&mut state, 1, 4, true);
+    watermark_is(&state, 0)?;
+    let claim = replica::FetchClaim {
+        follower: TWO,
+        broker_epoch: REGISTERED,
+        leader_epoch: LeaderEpoch(1),
+        end: Offset(4),
+        last_epoch: LeaderEpoch::NONE,
+    };
+    let verdict = state.judge(&claim, (LeaderEpoch::NONE, Offset::NONE));
+    check(Invariant::LogMatching, verdict == Verdict::FencedEpoch, || format!("{verdict:?}"))
+}
+
+fn old_processes_count_for_nothing() -> Check {
+    let mut state = replica(4);
+    lead(&mut state, 1, 0, BrokerEpoch(REGISTERED.0 + 1));
+    said(&mut state, 1, 4, true);
+    watermark_is(&state, 0)
+}
+
+fn the_shorter_end_of_an_epoch_is_cut_at() -> Check {
+    let mut state = replica(9);
+    follow(&mut state, 5);
+    let local = (LeaderEpoch(1), Offset(3));
+    let answer =
+        Answer::Diverging { epoch: LeaderEpoch(1), end: Offset(6), log_start: Offset(0), local };
+    let leader_epoch = LeaderEpoch(5);
+    let input = Input::Answered { leader_epoch, asked: Offset(9), answer };
+    let effects = replica::step(&mut state, input);
+    let cut = effects.iter().any(|one| matches!(one, Effect::Truncate { to: Offset(3), .. }));
+    check(Invariant::LogMatching, cut, || format!("it led to {effects:?}"))
+}
+
+fn a_new_registration_is_unknown() -> Check {
+    let mut state = replica(4);
+    lead(&mut state, 1, 0, REGISTERED);
+    said(&mut state, 1, 2, true);
+    watermark_is(&state, 2)?;
+    lead(&mut state, 1, 1, BrokerEpoch(99));
+    let leader = state.leader().expect("leads");
+    let known = leader.followers().any(|(_, progress)| progress.flushed.is_some());
+    check(Invariant::LeaderCandidateCompleteness, !known, || {
+        "what another process had on its disk still counts".to_owned()
+    })
+}
+
+fn reports_count_after_a_fetch() -> Check {
+    let mut state = replica(4);
+    lead(&mut state, 1, 0, REGISTERED);
+    said(&mut state, 1, 4, false);
+    watermark_is(&state, 0)?;
+    said(&mut state, 1, 2, true);
+    said(&mut state, 1, 4, false);
+    watermark_is(&state, 4)
+}
+
+fn a_follower_vouches_for_what_agrees() -> Check {
+    let mut state = replica(4);
+    follow(&mut state, 5);
+    replica::step(&mut state, Input::Appended { end: Offset(6) });
+    let effects = replica::step(&mut state, Input::Flushed { upto: Offset(6) });
+    let vouched = effects.iter().any(|one| matches!(one, Effect::ReportFlushed(_)));
+    check(Invariant::LogMatching, !vouched, || format!("it led to {effects:?}"))
+}
+
+fn only_the_leader_changes_the_isr() -> Check {
+    let world = World::new(&Config::small("a script"));
+    let now = world.partition().clone();
+    let registered = |id: i32| world.metadata.broker(NodeId(id)).expect("registered").epoch;
+    let asks = |node: i32, broker_epoch: BrokerEpoch, leader_epoch: LeaderEpoch| {
+        let mut copy = world.clone();
+        let isr = vec![(NodeId(node), registered(node))];
+        let response = copy.apply(Command::AlterPartitions(AlterPartitions {
+            node_id: NodeId(node),
+            broker_epoch,
+            changes: vec![IsrChange {
+                topic_id: TOPIC,
+                partition: PARTITION,
+                leader_epoch,
+                partition_epoch: now.partition_epoch,
+                isr,
+                recovery: LeaderRecoveryState::Recovered,
+            }],
+        }));
+        matches!(response, Response::AlterPartitions(results) if results[0].is_ok())
+    };
+    let epoch = now.leader_epoch;
+    assert!(asks(1, registered(1), epoch), "the leader itself may");
+    let refused = |what: &str, done: bool| {
+        check(Invariant::ReplicationQuorumSuperset, !done, || format!("{what} changed the ISR"))
+    };
+    refused("a follower", asks(2, registered(2), epoch))?;
+    refused("an old leader", asks(1, registered(1), LeaderEpoch(epoch.0 - 1)))?;
+    refused("an old process", asks(1, BrokerEpoch(registered(1).0 - 1), epoch))
+}
