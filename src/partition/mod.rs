@@ -41,7 +41,6 @@ use crate::log::Log;
 use crate::log::flush::{FlushTarget, Flusher};
 use crate::log::{ActiveProducer, FlushJob};
 use crate::replica::{self, Effect, FlushReport, Input, IsrProposal};
-use crate::types::mutant::Mutant;
 use crate::types::{LeaderEpoch, NodeId, Offset, TopicId, TopicPartition};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -318,9 +317,7 @@ impl Inner {
                 }
                 Effect::ProposeIsr(proposal) => aftermath.isr = Some(proposal),
                 Effect::LeadershipLost => {
-                    if !Mutant::WaitOutlivesLeadership.is_active() {
-                        self.waiters.fail_all(Outcome::NotLeader);
-                    }
+                    self.waiters.fail_all(Outcome::NotLeader);
                     aftermath.wake = true;
                     aftermath.followers = true;
                 }

@@ -125,8 +125,6 @@ mutants! {
     EpochsNotRolledBack,
     /// A repeated batch is appended again (case 36).
     DuplicateAppended,
-    /// A produce goes on waiting when its leadership is over, and is answered by the next.
-    WaitOutlivesLeadership,
 }
 
 impl fmt::Display for Mutant {

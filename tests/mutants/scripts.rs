@@ -20,6 +20,9 @@ pub const ALL: &[(&str, fn() -> Check)] = &[
     ("case 12: a fetch of an old registration", old_processes_count_for_nothing),
     ("a report before the first fetch", reports_count_after_a_fetch),
     ("a flush before the logs agree", a_follower_vouches_for_what_agrees),
+    ("case 18: who led last, after a loss", who_led_last_waits_for_the_elr),
+    ("case 35: a move with one to come", a_move_ends_when_all_have_arrived),
+    ("case 35: a move with too few", a_move_leaves_enough_in_sync),
     ("case 10: changes by who does not lead", only_the_leader_changes_the_isr),
 ];
 
@@ -176,4 +179,64 @@ fn only_the_leader_changes_the_isr() -> Check {
     refused("a follower", asks(2, registered(2), epoch))?;
     refused("an old leader", asks(1, registered(1), LeaderEpoch(epoch.0 - 1)))?;
     refused("an old process", asks(1, BrokerEpoch(registered(1).0 - 1), epoch))
+}
+
+fn stands(what: &str, holds: bool, world: &World) -> Check {
+    check(Invariant::LeaderCompleteness, holds, || format!("{what}: {}", world.summary()))
+}
+
+/// Node 1 is left alone in the ISR, with node 2 in the ELR, and stops with a loss.
+fn who_led_last_waits_for_the_elr() -> Check {
+    let config = Config { write_caching: true, ..Config::small("a script") };
+    let mut world = World::new(&config);
+    world.change_fencing(NodeId(3), true);
+    world.change_fencing(TWO, true);
+    world.node_mut(ME).incarnation += 1;
+    world.register(ME, false);
+    world.change_fencing(ME, false);
+    stands("who lost its tail leads", world.partition().leader.is_none(), &world)?;
+    world.change_fencing(TWO, false);
+    stands("who holds everything does not", world.partition().leader == Some(TWO), &world)
+}
+
+fn moving() -> World {
+    let config = Config { nodes: 4, ..Config::small("a script") };
+    let mut world = World::new(&config);
+    world.change_fencing(ME, true);
+    world.reassign(Some(vec![TWO, NodeId(3), NodeId(4)]));
+    world
+}
+
+/// Two of three are in sync and stay: that is enough, but what is to come has not come.
+fn a_move_ends_when_all_have_arrived() -> Check {
+    let world = moving();
+    let under_way = world.partition().adding == [NodeId(4)];
+    stands("the move ended before node 4 was in sync", under_way, &world)
+}
+
+/// What is to come has come, but too few would be left in sync.
+fn a_move_leaves_enough_in_sync() -> Check {
+    let config = Config { nodes: 4, ..Config::small("a script") };
+    let mut world = World::new(&config);
+    world.change_fencing(NodeId(3), true);
+    world.change_fencing(TWO, true);
+    world.reassign(Some(vec![TWO, NodeId(3), NodeId(4)]));
+    let now = world.partition().clone();
+    let metadata = world.metadata.clone();
+    let member = |id: NodeId| (id, metadata.broker(id).expect("registered").epoch);
+    let isr = vec![member(ME), member(NodeId(4))];
+    world.apply(Command::AlterPartitions(AlterPartitions {
+        node_id: ME,
+        broker_epoch: member(ME).1,
+        changes: vec![IsrChange {
+            topic_id: TOPIC,
+            partition: PARTITION,
+            leader_epoch: now.leader_epoch,
+            partition_epoch: now.partition_epoch,
+            isr,
+            recovery: LeaderRecoveryState::Recovered,
+        }],
+    }));
+    let stays = world.partition().replicas.contains(&ME);
+    stands("the move ended with one in sync", stays, &world)
 }
