@@ -201,6 +201,23 @@ fn trap_2_recreate_gets_a_new_id_and_fresh_epochs() {
     assert_eq!(script.state.all_configs().count(), 0, "configs do not come back");
 }
 
+/// Section 11: two nodes that found a topic missing at one moment both propose it. Only the state
+/// that all agree on can say who was first.
+#[test]
+fn trap_11_metadata_of_two_racing_creations_one_is_refused() {
+    let mut script = Script::with_brokers(1);
+    let racing = [script.new_topic("__consumer_offsets", 2, 1), script.new_topic("t", 1, 1)];
+    let first: Vec<_> = racing.iter().cloned().map(|new| script.create(vec![new])).collect();
+    assert!(first.iter().all(|results| results[0].is_ok()), "{first:?}");
+    let before = script.state.clone();
+    for (number, new) in (100..).zip(racing) {
+        let new = NewTopic { id: TopicId([number; 16]), ..new };
+        let refusal = script.create(vec![new]).remove(0).expect_err("it is there");
+        assert_eq!(refusal.kind, TopicExists);
+    }
+    assert_eq!(script.state, before);
+}
+
 #[test]
 fn the_proposers_id_must_be_a_new_one() {
     let mut script = Script::with_brokers(1);
