@@ -10,7 +10,7 @@ use crate::replica::{self, Input, LogView, Settings};
 use crate::types::{
     BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch, TopicId, TopicPartition,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -108,6 +108,7 @@ impl Partition {
             ending: false,
             isr: BTreeSet::new(),
             replica_count: 0,
+            follower_starts: BTreeMap::new(),
             checkpointed: view.flushed,
         };
         let partition = Arc::new_cyclic(|myself| Self {

@@ -42,7 +42,7 @@ use crate::log::flush::{FlushTarget, Flusher};
 use crate::log::{ActiveProducer, FlushJob};
 use crate::replica::{self, Effect, FlushReport, Input, IsrProposal};
 use crate::types::{LeaderEpoch, NodeId, Offset, TopicId, TopicPartition};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -100,6 +100,8 @@ struct Inner {
     /// The ISR of the newest assignment, and how many replicas there are.
     isr: BTreeSet<NodeId>,
     replica_count: usize,
+    /// Where the followers' logs start, as told in which leader epoch.
+    follower_starts: BTreeMap<NodeId, (LeaderEpoch, Offset)>,
     /// The flushed offset that the newest checkpoint file may hold.
     checkpointed: Offset,
 }

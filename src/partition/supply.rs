@@ -1,6 +1,6 @@
 //! The leader's side of replication: what followers fetch and report.
 
-use super::{Aftermath, Inner, Partition};
+use super::{Aftermath, Error, Inner, Partition};
 use crate::log::{self, ReadPlan};
 use crate::replica::{FetchClaim, Input, Verdict};
 use crate::rpc::replica::{ReplicaError, ReportPartition};
@@ -14,6 +14,8 @@ pub struct ReplicaFetch {
     pub claim: FetchClaim,
     /// Everything below is on the follower's disk.
     pub flushed: Offset,
+    /// Where the follower's log starts.
+    pub log_start: Offset,
     /// Bytes wanted at most.
     pub bytes_max: usize,
     /// Return the first batch even if it is larger than `bytes_max`.
@@ -69,10 +71,33 @@ impl Partition {
         let now_ms = self.monotonic_ms();
         let (result, aftermath) = {
             let mut inner = self.lock();
-            inner.fetch_as_replica(fetch, now_ms)
+            let (result, mut aftermath) = inner.fetch_as_replica(fetch, now_ms);
+            if result.is_ok() && fetch.fresh {
+                let told = (fetch.claim.leader_epoch, fetch.log_start);
+                let before = inner.follower_starts.insert(fetch.claim.follower, told);
+                aftermath.wake |= before != Some(told);
+            }
+            (result, aftermath)
         };
         self.finish(aftermath);
         result
+    }
+
+    /// The least log start offset of this leader and of these followers, as far as they told it in
+    /// this epoch: what lies below is gone from all of them (the low watermark of KIP-107).
+    ///
+    /// # Errors
+    /// [`Error::NotLeader`], [`Error::Storage`].
+    pub fn low_watermark(&self, replicas: &[NodeId]) -> Result<Offset, Error> {
+        let inner = self.lock();
+        let own = inner.led_log(LeaderEpoch::NONE)?.log_start_offset();
+        let epoch = inner.replica.leader_epoch();
+        let others = replicas.iter().filter(|id| **id != self.node);
+        let starts = others.map(|id| match inner.follower_starts.get(id) {
+            Some((told_in, start)) if *told_in == epoch => *start,
+            _ => Offset::ZERO,
+        });
+        Ok(starts.fold(own, Offset::min))
     }
 
     /// Takes a follower's word that more of its log is on its disk.

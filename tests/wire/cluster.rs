@@ -66,6 +66,17 @@ impl TestCluster {
         Topic { name: Str::from(name), id: row.topic_id }
     }
 
+    /// As [`Self::topic`], with one partition, once every node knows of it.
+    pub(crate) fn known_topic(&self, by: i32, stem: &str) -> Topic {
+        let topic = self.topic(by, stem, 1);
+        for id in 1..=3 {
+            eventually(|| {
+                (self.metadata(id, &topic).topics[0].error_code == ErrorCode::None).then_some(())
+            });
+        }
+        topic
+    }
+
     /// What node `by` tells of a topic.
     pub(crate) fn metadata(&self, by: i32, topic: &Topic) -> MetadataResponse {
         let topic = MetadataRequestTopic { name: Some(topic.name.clone()), ..Default::default() };

@@ -5,6 +5,9 @@ use crate::harness::{Client, Topic, batch, eventually, fetch_request, produce_re
 use purlin::protocol::messages::alter_partition_reassignments::{
     AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
 };
+use purlin::protocol::messages::delete_records::{
+    DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
+};
 use purlin::protocol::messages::describe_cluster::DescribeClusterRequest;
 use purlin::protocol::messages::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource,
@@ -26,7 +29,7 @@ use purlin::protocol::messages::metadata::MetadataRequest;
 use purlin::protocol::messages::produce::ProduceRequest;
 use purlin::protocol::messages::unregister_broker::UnregisterBrokerRequest;
 use purlin::protocol::{ErrorCode, Str};
-use purlin::types::{LeaderEpoch, NodeId, PartitionIndex};
+use purlin::types::{LeaderEpoch, NodeId, Offset, PartitionIndex};
 use std::collections::BTreeSet;
 
 /// A node that does not lead.
@@ -80,6 +83,7 @@ fn three_nodes_tell_and_do_what_one_would() {
     trap_5_rack_preferred_replica_and_reads_from_it(&cluster);
     trap_6_linear_list_offsets_is_leader_only(&cluster);
     trap_9_create_minus_one_follows_the_number_of_brokers(&cluster);
+    trap_9_delete_records_from_every_replica(&cluster);
     trap_9_routing_any_node_takes_administration(&cluster);
     trap_9_tools_elections_and_reassignments(&cluster);
 }
@@ -118,7 +122,7 @@ fn trap_2_controller_and_brokers_are_the_same_on_every_node(cluster: &TestCluste
 }
 
 fn trap_2_kip_951_hints_name_the_leader_and_its_endpoint(cluster: &TestCluster) {
-    let topic = cluster.topic(1, "hints", 1);
+    let topic = cluster.known_topic(1, "hints");
     let row = cluster.partition(1, &topic);
     let leader = row.leader_id;
     let mut wrong = cluster.client(other(leader.0));
@@ -149,7 +153,7 @@ fn trap_2_kip_951_hints_name_the_leader_and_its_endpoint(cluster: &TestCluster) 
 }
 
 fn trap_3_leader_any_broker_accepts_writes(cluster: &TestCluster) {
-    let topic = cluster.topic(2, "writes", 1);
+    let topic = cluster.known_topic(2, "writes");
     let leader = cluster.leader_in_sync(2, &topic);
     for by in 1..=3 {
         for acks in [1, -1] {
@@ -173,7 +177,7 @@ fn trap_4_ids_init_producer_id_from_any_broker(cluster: &TestCluster) {
 }
 
 fn trap_5_rack_preferred_replica_and_reads_from_it(cluster: &TestCluster) {
-    let topic = cluster.topic(1, "racks", 1);
+    let topic = cluster.known_topic(1, "racks");
     let leader = cluster.leader_in_sync(1, &topic);
     let near = other(leader);
     let produced = cluster.client(leader).produce(&topic, batch(&["near"]));
@@ -206,7 +210,7 @@ fn trap_5_rack_preferred_replica_and_reads_from_it(cluster: &TestCluster) {
 }
 
 fn trap_6_linear_list_offsets_is_leader_only(cluster: &TestCluster) {
-    let topic = cluster.topic(3, "positions", 1);
+    let topic = cluster.known_topic(3, "positions");
     let leader = cluster.leader_in_sync(3, &topic);
     let request = ListOffsetsRequest {
         topics: vec![ListOffsetsTopic {
@@ -234,6 +238,36 @@ fn trap_9_create_minus_one_follows_the_number_of_brokers(cluster: &TestCluster) 
     let configs = row.configs.as_ref().expect("told");
     let min_isr = configs.iter().find(|config| &*config.name == "min.insync.replicas");
     assert_eq!(min_isr.and_then(|config| config.value.as_deref()), Some("2"));
+}
+
+fn trap_9_delete_records_from_every_replica(cluster: &TestCluster) {
+    let topic = cluster.known_topic(1, "deleted");
+    let leader = cluster.leader_in_sync(1, &topic);
+    let produced = cluster.client(leader).produce(&topic, batch(&["a", "b", "c"]));
+    assert_eq!(produced.error_code, ErrorCode::None);
+    let request = DeleteRecordsRequest {
+        topics: vec![DeleteRecordsTopic {
+            name: topic.name.clone(),
+            partitions: vec![DeleteRecordsPartition { offset: Offset(2), ..Default::default() }],
+            ..Default::default()
+        }],
+        timeout_ms: 30_000,
+        ..Default::default()
+    };
+    let wrong = cluster.client(other(leader)).call(&request, 2);
+    assert_eq!(wrong.topics[0].partitions[0].error_code, ErrorCode::NotLeaderOrFollower);
+    let done = cluster.client(leader).call(&request, 2);
+    let row = &done.topics[0].partitions[0];
+    assert_eq!((row.error_code, row.low_watermark), (ErrorCode::None, Offset(2)), "{row:?}");
+    // It is gone from the followers too by then.
+    for by in (1..=3).filter(|id| *id != leader) {
+        let row = row_of(&cluster.client(by).call(&fetch_request(&topic, 1), 12));
+        assert_eq!(row.error_code, ErrorCode::OffsetOutOfRange, "node {by}: {row:?}");
+        assert_eq!(
+            row_of(&cluster.client(by).call(&fetch_request(&topic, 2), 12)).log_start_offset,
+            Offset(2)
+        );
+    }
 }
 
 /// Requests that change the metadata work on each node, whoever is the controller.
@@ -300,7 +334,7 @@ fn trap_9_routing_any_node_takes_administration(cluster: &TestCluster) {
 }
 
 fn trap_9_tools_elections_and_reassignments(cluster: &TestCluster) {
-    let topic = cluster.topic(1, "moves", 1);
+    let topic = cluster.known_topic(1, "moves");
     let leader = cluster.leader_in_sync(1, &topic);
     let mut client = cluster.client(other(leader));
     assert_eq!(elect(&mut client, &topic, 0), ErrorCode::ElectionNotNeeded);
@@ -331,7 +365,7 @@ fn trap_9_tools_elections_and_reassignments(cluster: &TestCluster) {
 #[test]
 fn trap_2_epoch_and_brokers_after_a_leader_stopped() {
     let mut cluster = TestCluster::start();
-    let topic = cluster.topic(1, "stops", 1);
+    let topic = cluster.known_topic(1, "stops");
     let leader = cluster.leader_in_sync(1, &topic);
     let produced = cluster.client(leader).produce(&topic, batch(&["kept"]));
     assert_eq!(produced.error_code, ErrorCode::None);

@@ -51,11 +51,12 @@ fn describe(
     };
     let (brokers, controller_id) = match (request.endpoint_type, voters) {
         (BROKERS, _) => {
-            let listed = view.image.brokers().filter(|known| known.fenced);
-            let fenced: Vec<&state::Broker> = listed.map(|known| &**known).collect();
             let mut brokers = view.brokers();
             if request.include_fenced_brokers {
-                brokers.extend(fenced.into_iter().filter(|known| known.id != view.here));
+                let known = view.image.brokers().map(|known| &**known);
+                let missing: Vec<&state::Broker> =
+                    known.filter(|known| brokers.iter().all(|row| row.id != known.id)).collect();
+                brokers.extend(missing);
                 brokers.sort_by_key(|known| known.id);
             }
             (brokers, view.controller())
@@ -148,5 +149,7 @@ mod tests {
         assert_eq!(ids(&describe(view, &asked(BROKERS, false), None)), [(1, false), (3, false)]);
         let all = describe(view, &asked(BROKERS, true), None);
         assert_eq!(ids(&all), [(1, false), (2, true), (3, false)]);
+        let by_itself = describe(cluster.view(&image, 2), &asked(BROKERS, true), None);
+        assert_eq!(ids(&by_itself), ids(&all), "a fenced broker lists itself too");
     }
 }

@@ -440,7 +440,14 @@ impl Core {
             }
         };
         match slot.partition.append_from_leader(asked.leader_epoch, asked.end, answer) {
-            Ok(Took::Records { bytes: 0, behind: false }) => slot.backoff_ms = 0,
+            Ok(Took::Records { bytes: 0, behind: false }) => {
+                slot.backoff_ms = 0;
+                // A deletion is done once the leader heard that it is done here.
+                let start = slot.partition.fetch_position().map(|position| position.log_start);
+                if start != Some(asked.log_start) {
+                    self.changed.insert(key);
+                }
+            }
             Ok(Took::Records { bytes, behind }) => {
                 slot.backoff_ms = 0;
                 if slot.behind {

@@ -144,6 +144,7 @@ impl Session {
                 last_epoch: asked.last_epoch,
             },
             flushed: asked.flushed,
+            log_start: asked.log_start,
             bytes_max: room_here,
             at_least_one: room.takes_any(is_behind),
             fresh: !held.counted,

@@ -91,6 +91,7 @@ async fn trap_05_rack_only_in_sync_followers_that_have_the_offset_are_named() {
             last_epoch: LeaderEpoch::NONE,
         };
         let fetch = ReplicaFetch {
+            log_start: Offset(0),
             claim,
             flushed: Offset(end),
             bytes_max: 1 << 20,
@@ -105,4 +106,47 @@ async fn trap_05_rack_only_in_sync_followers_that_have_the_offset_are_named() {
     assert_eq!(preferred("rack-1", 0), None, "the leader is there");
     assert_eq!(preferred("rack-9", 0), None);
     assert_eq!(preferred("", 0), None, "no rack is none");
+}
+
+#[tokio::test]
+async fn trap_09_delete_records_the_low_watermark_waits_for_every_replica() {
+    let fixture = Fixture::idle();
+    let replicas = [1, 2].map(|id| (NodeId(id), Some(BrokerEpoch(i64::from(id)))));
+    fixture.partition.assign(
+        ME,
+        Assignment {
+            leader: ME,
+            leader_epoch: LeaderEpoch(3),
+            partition_epoch: PartitionEpoch(3),
+            replicas: replicas.to_vec(),
+            isr: BTreeSet::from([ME, NodeId(2)]),
+        },
+    );
+    fixture.append(Acks::Leader, &["a", "b"]).expect("taken");
+    fixture.flusher.flush_waiting();
+    let fetch = |log_start| {
+        let claim = FetchClaim {
+            follower: NodeId(2),
+            broker_epoch: BrokerEpoch(2),
+            leader_epoch: LeaderEpoch(3),
+            end: Offset(2),
+            last_epoch: LeaderEpoch(3),
+        };
+        let fetch = ReplicaFetch {
+            claim,
+            flushed: Offset(2),
+            log_start: Offset(log_start),
+            bytes_max: 1 << 20,
+            at_least_one: true,
+            fresh: true,
+        };
+        fixture.partition.fetch_as_replica(&fetch).expect("served");
+    };
+    fetch(0);
+    assert_eq!(fixture.partition.delete_records(Offset(2)).await.expect("committed"), Offset(2));
+    let everywhere = || fixture.partition.low_watermark(&[ME, NodeId(2)]).expect("leads");
+    assert_eq!(everywhere(), Offset(0));
+    assert_eq!(fixture.partition.low_watermark(&[ME]).expect("leads"), Offset(2), "it is gone");
+    fetch(2);
+    assert_eq!(everywhere(), Offset(2));
 }
