@@ -34,9 +34,12 @@ const LOCK: &str = "lock";
 const LOCK_WAIT: Duration = Duration::from_millis(DIR_LOCK_MS_MAX);
 const INITIALISING: &str = "initialising";
 const JOINING: &str = "joining";
+/// What a kill in the middle of writing that leaves behind.
+const JOINING_HALF: &str = "joining.tmp";
 const METADATA: &str = "metadata";
-/// What a new node may find in its directory: its own lock, and what `mkfs` leaves.
-const HARMLESS: [&str; 2] = [LOCK, "lost+found"];
+/// What a new node may find in its directory: its own lock and half-written mark, and what `mkfs`
+/// leaves.
+const HARMLESS: [&str; 3] = [LOCK, JOINING_HALF, "lost+found"];
 
 /// A data directory that this process holds.
 #[derive(Debug)]

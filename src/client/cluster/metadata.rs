@@ -112,6 +112,44 @@ impl Snapshot {
     }
 }
 
+impl Snapshot {
+    /// Takes a broker's word for who leads a partition by now, and where that one listens (KIP-951).
+    /// Gives whether there is somebody to go to by that, rather than by asking for metadata.
+    pub(super) fn learn_leader(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        (leader, epoch): (NodeId, LeaderEpoch),
+        address: Option<Address>,
+    ) -> bool {
+        let Some(info) = self.topics.get_mut(topic) else { return false };
+        let place = usize::try_from(partition).unwrap_or(usize::MAX);
+        let Some(old) = info.partitions.get(place) else { return false };
+        if old.leader_epoch == epoch && old.leader == Some(leader) {
+            // Another batch of the same time has brought it.
+            return self.brokers.contains_key(&leader);
+        }
+        if leader == NodeId::NONE || epoch <= old.leader_epoch {
+            return false;
+        }
+        match (address, self.brokers.contains_key(&leader)) {
+            (Some(address), _) if self.brokers.len() < limits::CLIENT_BROKERS_MAX => {
+                let rack = self.brokers.get(&leader).and_then(|known| known.rack.clone());
+                self.brokers.insert(leader, BrokerInfo { address, rack });
+            }
+            (_, true) => {}
+            // Nobody knows where to go: ask for metadata.
+            (_, false) => return false,
+        }
+        let mut changed = TopicInfo::clone(info);
+        if let Some(partition) = changed.partitions.get_mut(place) {
+            (partition.leader, partition.leader_epoch) = (Some(leader), epoch);
+        }
+        *info = Arc::new(changed);
+        true
+    }
+}
+
 fn topic_info(topic: &MetadataResponseTopic, known: Option<&TopicInfo>) -> TopicInfo {
     let name = topic.name.as_ref().map(ToString::to_string).unwrap_or_default();
     let known = known.filter(|known| known.id == topic.topic_id);
@@ -180,6 +218,23 @@ mod tests {
 
     fn leader(snapshot: &Snapshot) -> Option<i32> {
         Some(snapshot.topics.get("t")?.partition(0)?.leader?.0)
+    }
+
+    #[test]
+    fn a_hint_counts_when_it_is_newer_and_says_where_to_go() {
+        let mut snapshot = Snapshot::default();
+        snapshot.absorb(&answer(1, 5, ErrorCode::None), Some(&["t"]));
+        let hint = |epoch| (NodeId(9), LeaderEpoch(epoch));
+        let there = || Some(Address::new("h", 1));
+        assert!(!snapshot.learn_leader("t", 0, hint(5), there()), "as old as what is known");
+        assert!(!snapshot.learn_leader("t", 0, hint(6), None), "nobody knows node 9");
+        assert!(!snapshot.learn_leader("t", 7, hint(6), there()), "no such partition");
+        assert_eq!(leader(&snapshot), Some(1));
+        assert!(snapshot.learn_leader("t", 0, hint(6), there()));
+        assert!(snapshot.learn_leader("t", 0, hint(6), there()), "known already");
+        assert_eq!(leader(&snapshot), Some(9));
+        snapshot.absorb(&answer(1, 5, ErrorCode::None), Some(&["t"]));
+        assert_eq!(leader(&snapshot), Some(9), "a broker that lags does not take it back");
     }
 
     #[test]

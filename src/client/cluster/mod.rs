@@ -119,6 +119,18 @@ impl Cluster {
         Some((partition.leader?, partition.leader_epoch))
     }
 
+    /// Takes a broker's word for who leads a partition by now (KIP-951). Gives whether there is
+    /// somebody to go to by that, rather than by asking for metadata.
+    pub(crate) fn learn_leader(
+        &self,
+        topic: &str,
+        partition: i32,
+        leader: (NodeId, LeaderEpoch),
+        address: Option<Address>,
+    ) -> bool {
+        self.lock().snapshot.learn_leader(topic, partition, leader, address)
+    }
+
     /// How long ago metadata was last read.
     #[must_use]
     pub(crate) fn is_stale(&self) -> bool {

@@ -5,7 +5,7 @@ use super::accumulator::State;
 use super::outcome::Acknowledged;
 use super::sender::{Sender, Sent, partition_queue};
 use super::{Acks, batch::Batch};
-use crate::client::Error;
+use crate::client::{Address, Error};
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::produce::{PartitionProduceResponse, ProduceResponse};
 use crate::types::{NodeId, Offset, TimestampMs};
@@ -21,6 +21,8 @@ enum Verdict {
     },
     /// The same bytes again, after a while.
     Again(String),
+    /// The same bytes again, at once: the broker said who leads by now.
+    Elsewhere(String),
     /// It was not stored, and will not be under its sequence.
     OutOfSequence(String),
     /// Too large as it is.
@@ -87,8 +89,29 @@ impl Sender {
                 | ErrorCode::FencedLeaderEpoch
                 | ErrorCode::KafkaStorageError
         );
+        if moved && self.learns_leader(sent, answer, response) {
+            return match verdict {
+                Verdict::Again(cause) => Verdict::Elsewhere(cause),
+                other => other,
+            };
+        }
         self.refresh_wanted |= moved;
         verdict
+    }
+
+    /// Whether the answer says who leads the partition by now, and how to get there.
+    fn learns_leader(
+        &self,
+        sent: &Sent,
+        answer: &PartitionProduceResponse,
+        response: &ProduceResponse,
+    ) -> bool {
+        let hint = (answer.current_leader.leader_id, answer.current_leader.leader_epoch);
+        let endpoint = response.node_endpoints.iter().find(|endpoint| endpoint.node_id == hint.0);
+        let address = endpoint.and_then(|endpoint| {
+            Some(Address::new(endpoint.host.to_string(), u16::try_from(endpoint.port).ok()?))
+        });
+        self.cluster.learn_leader(&sent.topic, sent.partition, hint, address)
     }
 
     fn carry(&mut self, sent: Sent, verdict: Verdict) {
@@ -111,6 +134,11 @@ impl Sender {
                 queue.paused_until = Some(Instant::now() + wait);
                 batch.last_error = Some(cause.clone());
                 self.trouble = Some(cause);
+                queue.put_back(batch);
+            }
+            Verdict::Elsewhere(cause) => {
+                queue.paused_until = None;
+                batch.last_error = Some(cause);
                 queue.put_back(batch);
             }
             Verdict::OutOfSequence(cause) => {

@@ -5,11 +5,12 @@ use super::fake::{Answer, Asked, Fake, USUAL, Usual};
 use crate::client::producer::{Acks, Delivery};
 use crate::client::{Error, Producer, ProducerOptions, ProducerRecord};
 use crate::protocol::messages::produce::{
-    PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
+    LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, ProduceRequest, ProduceResponse,
+    TopicProduceResponse,
 };
 use crate::protocol::records::{BatchHeader, decode_records};
-use crate::protocol::{ApiKey, ErrorCode};
-use crate::types::{Offset, TopicId};
+use crate::protocol::{ApiKey, ErrorCode, Str};
+use crate::types::{LeaderEpoch, NodeId, Offset, TopicId};
 use bytes::Bytes;
 use std::sync::{Arc, Mutex};
 
@@ -136,6 +137,63 @@ async fn a_refused_batch_and_those_behind_it_go_again_in_order() {
     }
     assert_eq!(producer.totals().acknowledged, 12);
     assert!(producer.totals().retries >= 1);
+}
+
+/// A leader that hands over names its successor, and what it refused goes there at once, without a
+/// question to anybody (KIP-951).
+#[tokio::test]
+async fn what_a_former_leader_refuses_goes_to_the_one_that_it_names() {
+    let (successor, stored) = refusing(USUAL, &[]);
+    let questions = Arc::new(Mutex::new(0));
+    let (asked_for, address) = (questions.clone(), successor.address.clone());
+    let mut refused = false;
+    let former = Fake::start(USUAL, move |asked| {
+        if asked.api == ApiKey::Metadata && refused {
+            *asked_for.lock().expect("fine") += 1;
+        }
+        if asked.api != ApiKey::Produce {
+            return Answer::Usual;
+        }
+        refused = true;
+        let request: ProduceRequest = asked.read();
+        let topic = &request.topic_data[0];
+        asked.answer::<ProduceRequest>(&ProduceResponse {
+            responses: vec![TopicProduceResponse {
+                name: topic.name.clone(),
+                topic_id: topic.topic_id,
+                partition_responses: vec![PartitionProduceResponse {
+                    index: topic.partition_data[0].index,
+                    error_code: ErrorCode::NotLeaderOrFollower,
+                    base_offset: Offset(-1),
+                    current_leader: LeaderIdAndEpoch {
+                        leader_id: NodeId(2),
+                        leader_epoch: LeaderEpoch(9),
+                        ..Default::default()
+                    },
+                    ..Default::default()
+                }],
+                ..Default::default()
+            }],
+            node_endpoints: vec![NodeEndpoint {
+                node_id: NodeId(2),
+                host: Str::from(address.host.as_str()),
+                port: i32::from(address.port),
+                ..Default::default()
+            }],
+            ..Default::default()
+        })
+    });
+    let cluster = cluster(&former).await;
+    let producer = Producer::start(cluster, options()).await.expect("starts");
+    let topic: Arc<str> = Arc::from("t");
+    for number in 0..5 {
+        let record = ProducerRecord::new(topic.clone(), number.to_string());
+        producer.send(record).await.expect("taken");
+    }
+    producer.flush().await;
+    assert_eq!(stored.lock().expect("fine").values, in_order(5), "once, and in order");
+    assert!(producer.totals().retries >= 1);
+    assert_eq!(*questions.lock().expect("fine"), 0, "nobody was asked who leads");
 }
 
 #[tokio::test]
