@@ -142,6 +142,7 @@ fn scenario_06_a_fetch_of_an_old_epoch_counts_for_nothing() {
             last_epoch: LeaderEpoch(1),
         },
         flushed: Offset(1),
+        log_start: Offset(0),
         bytes_max: 1,
         at_least_one: true,
         fresh: true,
