@@ -55,7 +55,7 @@ fn rows(
     topics: &[ReassignableTopic],
     mut outcomes: impl Iterator<Item = (ErrorCode, Option<String>)>,
 ) -> Vec<ReassignableTopicResponse> {
-    let mut row = |topic: &ReassignableTopic| ReassignableTopicResponse {
+    let row = |topic: &ReassignableTopic| ReassignableTopicResponse {
         name: topic.name.clone(),
         partitions: topic
             .partitions
@@ -70,7 +70,7 @@ fn rows(
             .collect(),
         ..Default::default()
     };
-    topics.iter().map(|topic| row(topic)).collect()
+    topics.iter().map(row).collect()
 }
 
 #[cfg(test)]
