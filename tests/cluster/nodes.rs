@@ -225,7 +225,7 @@ fn two_processes_with_one_id_never_both_serve() {
     let mut cluster = Cluster::start(2);
     let folder = scratch("copy-");
     let copy = folder.path().join("copy");
-    copy_dir(&cluster.node(2).data().to_owned(), &copy);
+    copy_dir(cluster.node(2).data(), &copy);
     let (code, text) = refused(&["start"], &copy);
     assert_eq!(code, 1, "{text}");
     assert!(text.contains("another process with that id"), "{text}");
@@ -234,7 +234,7 @@ fn two_processes_with_one_id_never_both_serve() {
     // Once the first has gone, its directory can move.
     assert!(cluster.node(2).terminate().success());
     std::fs::remove_dir_all(&copy).expect("removed");
-    copy_dir(&cluster.node(2).data().to_owned(), &copy);
+    copy_dir(cluster.node(2).data(), &copy);
     let moved = Node::start_at(Place::loopback(&copy), &["start"], Vec::new());
     assert_eq!(moved.ready().node, "2");
 }

@@ -145,13 +145,16 @@ async fn partition_rows(
     Ok(topic.partitions.iter().enumerate().map(row).collect())
 }
 
+/// Whether a column has anything to say of a partition.
+type IsSo = fn(&PartitionRow) -> bool;
+
 fn describe_as_text(description: &Description, all: bool) -> Result<String, Failure> {
     let id = description.id.as_deref().unwrap_or("-");
     let internal = if description.internal { ", internal" } else { "" };
     let mut text = format!("topic {} (id {id}{internal})\n\n", description.topic);
     let mut columns = vec!["partition", "leader", "leader_epoch", "replicas", "isr"];
     // What is rarely so is shown only when it is.
-    let rare: [(&str, fn(&PartitionRow) -> bool); 4] = [
+    let rare: [(&str, IsSo); 4] = [
         ("elr", |row| !row.elr.is_empty()),
         ("offline", |row| !row.offline.is_empty()),
         ("adding", |row| !row.adding.is_empty()),

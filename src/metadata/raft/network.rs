@@ -133,6 +133,7 @@ fn call_error<E: std::error::Error>(error: &rpc::Error) -> CallError<E> {
     RPCError::Unreachable(Unreachable::new(error))
 }
 
+#[expect(clippy::result_large_err, reason = "the engine's own error type")]
 fn decode<T: serde::de::DeserializeOwned, E: std::error::Error>(
     answer: Result<Payload, rpc::Error>,
 ) -> Result<T, CallError<E>> {

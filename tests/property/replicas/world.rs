@@ -702,7 +702,7 @@ impl World {
     fn describe(&self) -> String {
         let mut text = format!("{}\n", self.describe_shortly());
         for node in &self.nodes {
-            for running in &node.up {
+            if let Some(running) = &node.up {
                 text += &format!(
                     "node {} applied {} of {}, asked {:?}, {} wait\n",
                     node.id,
