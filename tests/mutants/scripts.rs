@@ -20,6 +20,7 @@ pub const ALL: &[(&str, fn() -> Check)] = &[
     ("case 12: a fetch of an old registration", old_processes_count_for_nothing),
     ("a report before the first fetch", reports_count_after_a_fetch),
     ("a flush before the logs agree", a_follower_vouches_for_what_agrees),
+    ("case 12: a member that registered anew", members_are_who_the_leader_saw),
     ("case 18: who led last, after a loss", who_led_last_waits_for_the_elr),
     ("case 35: a move with one to come", a_move_ends_when_all_have_arrived),
     ("case 35: a move with too few", a_move_leaves_enough_in_sync),
@@ -179,6 +180,27 @@ fn only_the_leader_changes_the_isr() -> Check {
     refused("a follower", asks(2, registered(2), epoch))?;
     refused("an old leader", asks(1, registered(1), LeaderEpoch(epoch.0 - 1)))?;
     refused("an old process", asks(1, BrokerEpoch(registered(1).0 - 1), epoch))
+}
+
+fn members_are_who_the_leader_saw() -> Check {
+    let mut world = World::new(&Config::small("a script"));
+    let metadata = world.metadata.clone();
+    let registered = |id: NodeId| metadata.broker(id).expect("registered").epoch;
+    let now = world.partition().clone();
+    let response = world.apply(Command::AlterPartitions(AlterPartitions {
+        node_id: ME,
+        broker_epoch: registered(ME),
+        changes: vec![IsrChange {
+            topic_id: TOPIC,
+            partition: PARTITION,
+            leader_epoch: now.leader_epoch,
+            partition_epoch: now.partition_epoch,
+            isr: vec![(ME, registered(ME)), (TWO, BrokerEpoch(registered(TWO).0 - 1))],
+            recovery: LeaderRecoveryState::Recovered,
+        }],
+    }));
+    let refused = matches!(response, Response::AlterPartitions(results) if results[0].is_err());
+    stands("a process that is gone was taken into the ISR", refused, &world)
 }
 
 fn stands(what: &str, holds: bool, world: &World) -> Check {

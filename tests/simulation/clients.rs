@@ -18,6 +18,8 @@ use tokio::time::Instant;
 const IN_FLIGHT_MAX: u64 = 3;
 const ANSWER_MS: i64 = 500;
 const RETRY_MS: i64 = 25;
+/// Hours before the clocks of all nodes: a broker refuses what is an hour ahead of its own.
+const WRITTEN_MS: i64 = 1_699_900_000_000;
 /// Batches that are kept for the end, to see that every partition takes writes again.
 const LAST_BATCHES: u64 = 1;
 
@@ -41,6 +43,8 @@ struct Lane {
     connection: Option<(NodeId, u32)>,
     attempts: u64,
     arrives_ms: i64,
+    /// Whether a batch was acknowledged, so that the producer is remembered.
+    known: bool,
 }
 
 /// One idempotent producer.
@@ -67,7 +71,7 @@ impl Producer {
             let mut value = [0u8; 12];
             value[..4].copy_from_slice(&self.id.to_be_bytes());
             value[4..].copy_from_slice(&number.to_be_bytes());
-            builder.append(TimestampMs(1_700_000_000_000), None, Some(&value), &[]);
+            builder.append(TimestampMs(WRITTEN_MS), None, Some(&value), &[]);
             ids.push((self.id, number));
         }
         self.records += ids.len() as u64;
@@ -145,7 +149,10 @@ impl Sim {
             let resend = entry.again || (late && !entry.window.is_empty());
             // Never further ahead of the oldest open batch than the broker remembers.
             let oldest = entry.window.keys().next().copied().unwrap_or(entry.next_number);
-            let room = entry.next_number - oldest < IN_FLIGHT_MAX;
+            // Of a producer that it does not know a broker takes any sequence, as Kafka's does: so
+            // nothing goes beside the first batch.
+            let most = if entry.known { IN_FLIGHT_MAX } else { 1 };
+            let room = entry.next_number - oldest < most;
             if !resend && room && entry.next_number < wanted {
                 producer.build(lane, count);
             }
@@ -299,6 +306,7 @@ impl Sim {
         let lane = &mut self.producers[at].lanes[usize::try_from(partition).expect("from zero")];
         match answer {
             Ok(_) => {
+                lane.known = true;
                 lane.window.remove(&number);
             }
             Err(()) => {
