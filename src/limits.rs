@@ -298,6 +298,9 @@ pub const RPC_READ_CHUNK_BYTES: usize = 16 * 1024;
 /// that has arrived.
 pub const RPC_FRAME_BYTES_AHEAD_MAX: usize = 1024 * 1024;
 
+/// Bytes of buffers that a busy connection between nodes keeps, to fill them again.
+pub const RPC_KEPT_BUFFER_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// Record bytes of one partition that are copied out of a much larger frame, rather than keeping the
 /// frame alive.
 pub const RPC_COPIED_RECORD_BYTES_MAX: usize = 16 * 1024;

@@ -15,13 +15,17 @@
 //!
 //! Invariants:
 //! - Memory grows with the bytes that arrived, never with a length that was only announced.
-//! - A large frame has one buffer of its own; its payload's bytes are slices of it.
+//! - A large frame has one buffer of its own; its payload's bytes are slices of it. The buffer is
+//!   used again when the last slice is dropped, as long as the connection is busy.
 
-use crate::limits::{RPC_FRAME_BYTES_AHEAD_MAX, RPC_IOVECS_MAX, RPC_READ_CHUNK_BYTES};
+use crate::limits::{
+    RPC_FRAME_BYTES_AHEAD_MAX, RPC_IOVECS_MAX, RPC_KEPT_BUFFER_BYTES_MAX, RPC_READ_CHUNK_BYTES,
+};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 
@@ -150,6 +154,56 @@ impl Frame {
     }
 }
 
+/// Buffers of large frames that nobody looks at any more, to be filled again. Fresh memory costs
+/// several times what the copy into it does (docs/decisions/007).
+#[derive(Debug, Default)]
+struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+impl Buffers {
+    fn kept(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A buffer for a frame of `wanted` bytes: one that has room for it and not much more, so that
+    /// what is kept of the frame holds on to no more than twice its size.
+    fn take(&self, wanted: usize) -> Option<Vec<u8>> {
+        let mut kept = self.kept();
+        let fits = |buffer: &Vec<u8>| (wanted..=2 * wanted).contains(&buffer.capacity());
+        let at = kept.iter().rposition(fits)?;
+        Some(kept.swap_remove(at))
+    }
+
+    fn give_back(&self, mut buffer: Vec<u8>) {
+        let mut kept = self.kept();
+        let bytes: usize = kept.iter().map(Vec::capacity).sum();
+        if bytes + buffer.capacity() <= RPC_KEPT_BUFFER_BYTES_MAX {
+            buffer.clear();
+            kept.push(buffer);
+        }
+    }
+}
+
+/// The buffer of a frame; it goes back when the last slice of it is dropped.
+struct Lent {
+    buffer: Vec<u8>,
+    home: Weak<Buffers>,
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        // The connection may be gone, and its buffers with it.
+        if let Some(home) = self.home.upgrade() {
+            home.give_back(std::mem::take(&mut self.buffer));
+        }
+    }
+}
+
 /// Takes frames out of a stream of bytes.
 #[derive(Debug)]
 pub struct FrameReader {
@@ -158,19 +212,27 @@ pub struct FrameReader {
     chunk: BytesMut,
     /// A large frame: its bytes so far, and how many there will be.
     large: Option<(Vec<u8>, usize)>,
+    buffers: Arc<Buffers>,
 }
 
 impl FrameReader {
     /// A reader that accepts frames of up to `length_max` bytes.
     #[must_use]
     pub fn new(length_max: usize) -> Self {
-        Self { length_max, chunk: BytesMut::new(), large: None }
+        Self { length_max, chunk: BytesMut::new(), large: None, buffers: Arc::default() }
     }
 
-    /// Bytes of memory that it holds for frames that are not complete.
+    /// Bytes of memory that it holds: for frames that are not complete, and to be used again.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.chunk.capacity() + self.large.as_ref().map_or(0, |(buffer, _)| buffer.capacity())
+        let kept: usize = self.buffers.kept().iter().map(Vec::capacity).sum();
+        let large = self.large.as_ref().map_or(0, |(buffer, _)| buffer.capacity());
+        self.chunk.capacity() + large + kept
+    }
+
+    /// Lets go of what was only kept to be used again.
+    pub(super) fn rest(&mut self) {
+        *self.buffers.kept() = Vec::new();
     }
 
     /// Reads what has arrived. Zero bytes mean that the other side closed.
@@ -218,7 +280,8 @@ impl FrameReader {
                 self.large = Some((buffer, wanted));
                 return Ok(None);
             }
-            return Frame::parse(Bytes::from(buffer)).map(Some);
+            let lent = Lent { buffer, home: Arc::downgrade(&self.buffers) };
+            return Frame::parse(Bytes::from_owner(lent)).map(Some);
         }
         let Some(field) = self.chunk.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
         let length = u32::from_be_bytes(*field) as usize;
@@ -231,9 +294,10 @@ impl FrameReader {
         }
         if wanted > RPC_READ_CHUNK_BYTES {
             // All that is in the chunk is the beginning of this frame.
-            let ahead = self.chunk.len() + RPC_FRAME_BYTES_AHEAD_MAX;
-            let mut buffer = Vec::new();
-            buffer.reserve_exact(wanted.min(ahead));
+            let mut buffer = self.buffers.take(wanted).unwrap_or_else(|| {
+                let ahead = self.chunk.len() + RPC_FRAME_BYTES_AHEAD_MAX;
+                Vec::with_capacity(wanted.min(ahead))
+            });
             buffer.extend_from_slice(&self.chunk);
             self.chunk.clear();
             self.large = Some((buffer, wanted));

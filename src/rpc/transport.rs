@@ -150,6 +150,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, In, Out> Transport<Io, In, Out> {
             self.beat.as_mut().reset(Instant::now() + BEAT);
             if read {
                 self.quiet += 1;
+                // Nothing came since the last beat: this is no time to hold on to memory.
+                if self.quiet > 1 {
+                    self.reader.rest();
+                }
             }
             if self.writer.bytes() > 0 {
                 self.stuck += 1;

@@ -299,7 +299,7 @@ pub fn rpc_frame(data: &[u8]) {
                 }
             }
             assert!(held <= fed, "no more comes out than went in");
-            assert!(reader.held() <= 2 * fed + 2 * RPC_FRAME_BYTES_AHEAD_MAX);
+            assert!(reader.held() <= 3 * fed + 2 * RPC_FRAME_BYTES_AHEAD_MAX);
         }
     }
 }

@@ -224,6 +224,46 @@ fn memory_follows_the_bytes_that_arrive() {
 }
 
 #[test]
+fn a_buffer_is_used_again_when_nobody_looks_at_it_any_more() {
+    let large = |size: usize| {
+        let mut bytes = frame(3, 1, 0, 0, &vec![9; size]);
+        bytes[0..4].copy_from_slice(&(18 + size as u32).to_be_bytes());
+        bytes
+    };
+    let mut reader = FrameReader::new(100 << 20);
+    let mut next = |size: usize| {
+        let wire = large(size);
+        let mut at = 0;
+        loop {
+            at += reader.feed(&wire[at..]);
+            if let Some(frame) = reader.next_frame().expect("sound") {
+                return (frame, reader.held());
+            }
+        }
+    };
+    let (first, _) = next(500_000);
+    let slice = first.raw[0].slice(100_000..);
+    let at = first.raw[0].as_ptr();
+    drop(first);
+    // A slice is still looked at, so the next frame lies elsewhere.
+    let (second, _) = next(500_000);
+    assert_ne!(second.raw[0].as_ptr(), at);
+    assert!(slice.iter().all(|byte| *byte == 9));
+    drop(slice);
+    let (third, _) = next(500_000);
+    assert_eq!(third.raw[0].as_ptr(), at, "the buffer came back");
+    // A much smaller frame does not hold on to a large buffer.
+    drop((second, third));
+    let (small, _) = next(50_000);
+    assert_ne!(small.raw[0].as_ptr(), at);
+    // And there is a bound to what is kept.
+    let many: Vec<_> = (0..40).map(|_| next(1_000_000).0).collect();
+    drop(many);
+    let (_, held) = next(10);
+    assert!(held <= 9 << 20, "{held} held");
+}
+
+#[test]
 fn frames_come_out_as_they_went_in_however_they_are_cut() {
     use crate::rpc::frame::FrameWriter;
     let mut seeded = Seeded::new(5);
