@@ -301,9 +301,16 @@ fn the_bulk_path_keeps_up_with_a_plain_copy() {
         let (plain_mb, rpc_mb) = (of(&plain, |r| r.mb_per_s), of(&rpc, |r| r.mb_per_s));
         let (plain_cpu, rpc_cpu) = (of(&plain, |r| r.cpu_s_per_gb), of(&rpc, |r| r.cpu_s_per_gb));
         println!(
-            "{depth} open: plain {plain_mb:.0} MB/s, {plain_cpu:.2} CPU s/GB; \
+            "{depth} open, median: plain {plain_mb:.0} MB/s, {plain_cpu:.2} CPU s/GB; \
              replica service {rpc_mb:.0} MB/s, {rpc_cpu:.2} CPU s/GB; ratio {:.2}",
             rpc_mb / plain_mb
+        );
+        // Whatever else the machine does only ever makes a round slower.
+        let best = |rates: &[Rate]| rates.iter().map(|r| r.mb_per_s).fold(0.0, f64::max);
+        let (plain, rpc) = (best(&plain), best(&rpc));
+        println!(
+            "{depth} open, best: plain {plain:.0} MB/s; replica service {rpc:.0} MB/s; ratio {:.2}",
+            rpc / plain
         );
     }
     drop(servers);

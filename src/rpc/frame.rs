@@ -155,7 +155,7 @@ impl Frame {
 }
 
 /// Buffers of large frames that nobody looks at any more, to be filled again. Fresh memory costs
-/// several times what the copy into it does (docs/decisions/007).
+/// several times what the copy into it does (docs/decisions/011).
 #[derive(Debug, Default)]
 struct Buffers(Mutex<Vec<Vec<u8>>>);
 
