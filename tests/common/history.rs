@@ -205,8 +205,11 @@ impl History {
                 (Outcome::Acknowledged(offset), []) => {
                     faults.push(Fault::Lost { id, partition, offset });
                 }
+                // A negative offset: librdkafka learnt from the answer to a repeated batch that the
+                // first copy is there, and not where.
                 (Outcome::Acknowledged(offset), [first, ..])
-                    if !found.contains(&(partition, offset)) =>
+                    if (offset >= 0 && !found.contains(&(partition, offset)))
+                        || found.iter().all(|place| place.0 != partition) =>
                 {
                     faults.push(Fault::Moved { id, partition, offset, found: *first });
                 }
