@@ -92,7 +92,7 @@ fn prepare(cluster: &Cluster, kind: Kind, round: u64) -> i32 {
     let other = others[usize::try_from(round).expect("small") % others.len()];
     match kind {
         Kind::Leader => other,
-        Kind::Stop if round % 2 == 0 => other,
+        Kind::Stop if round.is_multiple_of(2) => other,
         Kind::Both | Kind::Stop => head,
         Kind::Controller => {
             let words = ["node", "drain", &head.to_string()];

@@ -11,8 +11,11 @@ const ME: NodeId = NodeId(1);
 const TWO: NodeId = NodeId(2);
 const REGISTERED: BrokerEpoch = BrokerEpoch(7);
 
+/// One script.
+pub type Script = fn() -> Check;
+
 /// Every script, by name.
-pub const ALL: &[(&str, fn() -> Check)] = &[
+pub const ALL: &[(&str, Script)] = &[
     ("case 5: an answer of an old epoch", old_answers_change_nothing),
     ("case 6: a fetch of an old epoch", old_fetches_count_for_nothing),
     ("case 3: both ends of an epoch count", the_shorter_end_of_an_epoch_is_cut_at),

@@ -676,8 +676,8 @@ impl Sim {
         let server = Arc::clone(&node.server);
         let mut answers = Vec::new();
         let mut open = Vec::new();
-        for (from, core, sent, mut fetching) in std::mem::take(&mut node.fetching) {
-            match server.poll(&mut fetching) {
+        for (from, core, sent, fetching) in std::mem::take(&mut node.fetching) {
+            match server.poll(&fetching) {
                 Some(response) => answers.push((from, core, sent, response)),
                 None => open.push((from, core, sent, fetching)),
             }

@@ -88,9 +88,9 @@ fn a_broker_is_unfenced_once_it_is_ready_and_has_seen_its_registration() {
     assert_eq!(ask(&mut liveness, 6, true), []);
     assert_eq!(ask(&mut liveness, 7, false), []);
     assert_eq!(ask(&mut liveness, 7, true), [unfence(1, 7)]);
-    assert_eq!(liveness.answer(NodeId(1), BrokerEpoch(7)).fenced, true);
+    assert!(liveness.answer(NodeId(1), BrokerEpoch(7)).fenced);
     liveness.step(5_150, Input::Registered(view(1, 7, false)));
-    assert_eq!(liveness.answer(NodeId(1), BrokerEpoch(7)).fenced, false);
+    assert!(!liveness.answer(NodeId(1), BrokerEpoch(7)).fenced);
 }
 
 #[test]
@@ -109,16 +109,19 @@ fn a_refused_probe_fences_at_once_and_nothing_else_a_probe_finds_does() {
     let mut liveness = term(vec![view(1, 7, false), view(2, 8, false)]);
     let suspect = |liveness: &mut Liveness, ms| liveness.step(ms, Input::Suspected(NodeId(1)));
     let probe = Output::Probe { node_id: NodeId(1), broker_epoch: BrokerEpoch(7) };
-    assert_eq!(suspect(&mut liveness, 5_100), [probe.clone()]);
+    assert_eq!(suspect(&mut liveness, 5_100), std::slice::from_ref(&probe));
     assert_eq!(suspect(&mut liveness, 5_110), [], "one probe at a time");
     let same = ProbeOutcome::Alive(view(1, 7, false).incarnation);
     assert_eq!(liveness.step(5_120, probed(1, 7, same)), []);
-    assert_eq!(suspect(&mut liveness, 5_130), [probe.clone()]);
+    assert_eq!(suspect(&mut liveness, 5_130), std::slice::from_ref(&probe));
     assert_eq!(liveness.step(5_140, probed(1, 7, ProbeOutcome::Unknown)), []);
-    assert_eq!(suspect(&mut liveness, 5_150), [probe.clone()]);
+    assert_eq!(suspect(&mut liveness, 5_150), std::slice::from_ref(&probe));
     assert_eq!(liveness.step(5_160, probed(1, 6, ProbeOutcome::Refused)), [], "of another epoch");
     let refused = fence(1, 7, FenceReason::Refused);
-    assert_eq!(liveness.step(5_160, probed(1, 7, ProbeOutcome::Refused)), [refused.clone()]);
+    assert_eq!(
+        liveness.step(5_160, probed(1, 7, ProbeOutcome::Refused)),
+        std::slice::from_ref(&refused)
+    );
     assert_eq!(suspect(&mut liveness, 5_170), [], "it is known");
     assert_eq!(ticks(&mut liveness, 5_170, 5_500), [(5_500, refused)]);
     // It lives after all, and is not held to what the probe found.

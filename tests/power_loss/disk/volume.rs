@@ -618,9 +618,9 @@ impl Dir {
     }
 
     /// What is left after a power cut. Both halves of a move share their fate, which `moves` keeps.
-    fn crash(&mut self, mut chance: Option<&mut Seeded>, moves: &mut BTreeMap<u64, bool>) -> u64 {
+    fn crash(&mut self, chance: Option<&mut Seeded>, moves: &mut BTreeMap<u64, bool>) -> u64 {
         let changes = std::mem::take(&mut self.unsynced);
-        let mut survival = Survival::new(chance.as_deref_mut(), changes.len());
+        let mut survival = Survival::new(chance, changes.len());
         let mut lost = 0;
         for change in &changes {
             let mut survives = survival.next();

@@ -19,7 +19,8 @@ fn write(trio: &mut Trio, id: NodeId, epoch: i32, values: &[&str]) {
 #[test]
 fn scenario_03_fast_elections_converge_by_asking_again_and_again() {
     // By epoch, what the one and the other wrote, alone, after a common beginning.
-    let cases: &[(&[(i32, &[&str])], &[(i32, &[&str])])] = &[
+    type Wrote<'a> = &'a [(i32, &'a [&'a str])];
+    let cases: &[(Wrote<'_>, Wrote<'_>)] = &[
         // The leader lacks the follower's epoch.
         (&[(5, &["x"])], &[(3, &["y", "z"]), (4, &["w"])]),
         (&[(3, &["x", "y"]), (6, &["z"])], &[(4, &["u"]), (5, &["v", "w"])]),
