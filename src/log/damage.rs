@@ -69,3 +69,63 @@ impl Log {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::env::clock::ManualClock;
+    use crate::env::disk::{Disk, OpenMode};
+    use crate::env::disk_memory::MemoryDisk;
+    use crate::log::{Log, LogConfig, OpenHints, Origin};
+    use crate::protocol::records::{BatchBuilder, Compression};
+    use crate::types::{LeaderEpoch, Offset, TimestampMs};
+    use std::path::Path;
+    use std::sync::Arc;
+
+    const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
+
+    fn open(disk: &MemoryDisk) -> Log {
+        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+        let clock = Arc::new(ManualClock::at(NOW));
+        let dir = Path::new("/d/t-0");
+        let opened = Log::open(shared, dir, LogConfig::default(), clock, OpenHints::default());
+        opened.expect("opens").0
+    }
+
+    #[test]
+    fn the_damage_file_is_text_and_nonsense_means_everything() {
+        let disk = MemoryDisk::new();
+        let mut log = open(&disk);
+        for _ in 0..3 {
+            let mut builder = BatchBuilder::new(Compression::None);
+            builder.append(NOW, None, Some(b"value"), &[]);
+            let epoch = LeaderEpoch(0);
+            log.append_as_leader(builder.build(), epoch, Origin::Client).expect("appended");
+        }
+        assert_eq!(log.damaged_from(), None);
+        log.mark_damaged(Offset(2)).expect("written");
+        log.mark_damaged(Offset(1)).expect("written");
+        log.mark_damaged(Offset(2)).expect("nothing to do");
+        let path = Path::new("/d/t-0/damaged-from");
+        let file = disk.open(path, OpenMode::Read).expect("there");
+        let mut text = [0; 16];
+        let read = file.read_at(&mut text, 0).expect("read");
+        assert_eq!(&text[..read], b"0\n1\n1\n");
+        log.close().expect("closed");
+        let mut log = open(&disk);
+        assert_eq!(log.damaged_from(), Some(Offset(1)));
+        log.truncate_to(Offset(2)).expect("cut");
+        assert_eq!(log.damaged_from(), Some(Offset(1)), "still there");
+        log.truncate_to(Offset(1)).expect("cut");
+        assert_eq!(log.damaged_from(), None);
+        assert!(!disk.exists(path).expect("looked"));
+        // Nonsense says that there was some damage, not where.
+        let file = disk.open(path, OpenMode::CreateOrTruncate).expect("made");
+        file.write_all_at(b"what", 0).expect("written");
+        file.sync_data().expect("synced");
+        log.close().expect("closed");
+        let mut log = open(&disk);
+        assert_eq!(log.damaged_from(), Some(Offset(0)));
+        log.reset_to(Offset(5)).expect("reset");
+        assert!(!disk.exists(path).expect("looked"));
+    }
+}
