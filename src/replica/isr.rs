@@ -162,7 +162,9 @@ impl Leader {
     fn waiting(&self, log_end: Offset, high_watermark: Offset, write_caching: bool) -> Vec<NodeId> {
         let outside = self.followers.iter().filter(|(node, _)| !self.isr.decided.contains(node));
         outside
-            .filter(|(_, progress)| progress.end == Some(log_end))
+            .filter(|(_, progress)| {
+                progress.end == Some(log_end) || Mutant::JoinWithoutFetch.is_active()
+            })
             .map(|(node, _)| *node)
             .filter(|node| self.has_reached(*node, high_watermark, write_caching))
             .collect()

@@ -18,6 +18,7 @@ pub type Script = fn() -> Check;
 pub const ALL: &[(&str, Script)] = &[
     ("case 5: an answer of an old epoch", old_answers_change_nothing),
     ("case 6: a fetch of an old epoch", old_fetches_count_for_nothing),
+    ("a follower that never fetched", who_never_fetched_stays_outside),
     ("case 3: both ends of an epoch count", the_shorter_end_of_an_epoch_is_cut_at),
     ("case 12: a follower that registered anew", a_new_registration_is_unknown),
     ("case 12: a fetch of an old registration", old_processes_count_for_nothing),
@@ -107,6 +108,22 @@ fn old_processes_count_for_nothing() -> Check {
     lead(&mut state, 1, 0, BrokerEpoch(REGISTERED.0 + 1));
     said(&mut state, 1, 4, true);
     watermark_is(&state, 0)
+}
+
+fn who_never_fetched_stays_outside() -> Check {
+    let mut state = replica(4);
+    let alone = |partition_epoch| Input::Lead {
+        epoch: LeaderEpoch(1),
+        partition_epoch: PartitionEpoch(partition_epoch),
+        replicas: vec![(ME, Some(REGISTERED)), (TWO, Some(REGISTERED))],
+        isr: [ME].into(),
+        now_ms: 0,
+    };
+    let mut effects = replica::step(&mut state, alone(0));
+    effects.extend(replica::step(&mut state, alone(1)));
+    effects.extend(replica::step(&mut state, Input::Tick { now_ms: 1 }));
+    let proposed = effects.iter().any(|one| matches!(one, Effect::ProposeIsr(_)));
+    check(Invariant::LeaderCandidateCompleteness, !proposed, || format!("it led to {effects:?}"))
 }
 
 fn the_shorter_end_of_an_epoch_is_cut_at() -> Check {
