@@ -259,6 +259,9 @@ impl World {
                 open.at = Some((leader, appended));
             }
             Err(Error::NotLeader | Error::NotEnoughReplicas | Error::Storage(_)) => {}
+            // A former leader that has not heard yet lacks what the producer wrote since.
+            Err(Error::Append(purlin::log::AppendError::OutOfOrderSequence(_)))
+                if leader != self.controller.partition(index).leader => {}
             Err(error) => panic!("{} refused its producer: {error}", partition.topic_partition()),
         }
     }
