@@ -35,6 +35,7 @@ struct Inner {
     asker: Asker,
     raft_service: raft::Service,
     control_service: Arc<controller::Service>,
+    contacts: Arc<raft::Contacts>,
     /// Calls to the controller that may be open at once.
     calls: Semaphore,
     contact: Contact,
@@ -260,6 +261,13 @@ impl Handle {
         tokio::time::timeout(within, member).await.map_err(|_| late())?
     }
 
+    /// A node called; its handshake said who it is and where it is reached.
+    pub(super) fn heard_from(&self, caller: &Caller) {
+        if let Some(node) = caller.node.filter(|node| node.0 >= 0) {
+            self.0.contacts.heard_from(raft::raft_id(node), &caller.rpc);
+        }
+    }
+
     /// Answers a Raft call of another member. An error means that nothing was done.
     ///
     /// # Errors
@@ -382,6 +390,7 @@ impl Handle {
             asker,
             raft_service: raft::Service::new(raft, cluster_id),
             control_service,
+            contacts: Arc::clone(&running.contacts),
             calls: Semaphore::new(METADATA_PROPOSALS_MAX),
             contact: Contact::new(options.controller.session_timeout_ms),
             clock: Arc::clone(&options.clock),
@@ -491,11 +500,13 @@ fn follow_controller(raft: &raft::Raft, publisher: &Arc<Publisher>) {
 }
 
 impl RaftHandler for Handle {
-    async fn append_entries(&self, _: Caller, request: Payload) -> Result<Payload, Declined> {
+    async fn append_entries(&self, caller: Caller, request: Payload) -> Result<Payload, Declined> {
+        self.heard_from(&caller);
         self.serve_raft(RaftCall::Append(request)).await
     }
 
-    async fn vote(&self, _: Caller, request: Payload) -> Result<Payload, Declined> {
+    async fn vote(&self, caller: Caller, request: Payload) -> Result<Payload, Declined> {
+        self.heard_from(&caller);
         self.serve_raft(RaftCall::Vote(request)).await
     }
 
@@ -505,7 +516,8 @@ impl RaftHandler for Handle {
 }
 
 impl ControlHandler for Handle {
-    async fn control(&self, _: Caller, request: Payload) -> Result<Payload, Declined> {
+    async fn control(&self, caller: Caller, request: Payload) -> Result<Payload, Declined> {
+        self.heard_from(&caller);
         self.serve_control(&request).await
     }
 

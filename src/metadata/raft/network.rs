@@ -63,9 +63,24 @@ pub(in crate::metadata) mod samples {
     }
 }
 
-/// When members were last heard of, for people. Kept by the leader; the wall clock's time.
+/// What is known of other members from their calls and answers.
 #[derive(Debug, Default)]
-pub(in crate::metadata) struct Contacts(Mutex<BTreeMap<u64, Contact>>);
+pub(in crate::metadata) struct Contacts {
+    /// When members were last heard of, for people. Kept by the leader; the wall clock's time.
+    heard: Mutex<BTreeMap<u64, Contact>>,
+    /// Where members say that they are reached, in the handshakes of their own connections. A
+    /// leader that lost its followers to new addresses finds them so: it can't commit those
+    /// without them.
+    ways: Mutex<BTreeMap<u64, Way>>,
+}
+
+/// Where a member says that it is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Way {
+    address: String,
+    /// Whether to go there rather than where the membership says: that failed last.
+    preferred: bool,
+}
 
 /// When one member was last heard of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +93,7 @@ pub(in crate::metadata) struct Contact {
 
 impl Contacts {
     fn note(&self, member: u64, now: TimestampMs, caught_up: bool) {
-        let mut contacts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut contacts = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         let contact = contacts.entry(member).or_insert(Contact { answered: now, caught_up: None });
         contact.answered = now;
         if caught_up {
@@ -88,7 +103,30 @@ impl Contacts {
 
     /// When this member was last heard of.
     pub(in crate::metadata) fn of(&self, member: u64) -> Option<Contact> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&member).copied()
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).get(&member).copied()
+    }
+
+    /// A member called, and says that it is reached there.
+    pub(in crate::metadata) fn heard_from(&self, member: u64, address: &str) {
+        let mut ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
+        if ways.get(&member).is_none_or(|way| way.address != address) {
+            ways.insert(member, Way { address: address.to_owned(), preferred: false });
+        }
+    }
+
+    /// Where to try to reach a member that the membership has at `known`.
+    fn address(&self, member: u64, known: &str) -> String {
+        let ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
+        let way = ways.get(&member).filter(|way| way.preferred);
+        way.map_or_else(|| known.to_owned(), |way| way.address.clone())
+    }
+
+    /// The member was not reached where it was tried: the other way is next.
+    fn missed(&self, member: u64) {
+        let mut ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(way) = ways.get_mut(&member) {
+            way.preferred = !way.preferred;
+        }
     }
 }
 
@@ -142,7 +180,16 @@ fn decode<T: serde::de::DeserializeOwned, E: std::error::Error>(
 
 impl Connection {
     fn call(&self, call: RaftCall, within: Duration) -> super::super::peers::Answer {
-        self.network.peers.raft(node_id(self.target), &self.peer.rpc, call, within)
+        let (contacts, target) = (Arc::clone(&self.network.contacts), self.target);
+        let address = contacts.address(target, &self.peer.rpc);
+        let answer = self.network.peers.raft(node_id(target), &address, call, within);
+        Box::pin(async move {
+            let answer = answer.await;
+            if matches!(answer, Err(rpc::Error::Unreachable { .. })) {
+                contacts.missed(target);
+            }
+            answer
+        })
     }
 
     /// Sends entries, or waits on for the answer to the same ones. Gives the last of the entries

@@ -110,6 +110,7 @@ impl Mesh {
 struct Side {
     mesh: Mesh,
     own: NodeId,
+    caller: rpc::Caller,
 }
 
 /// What the network does to a call.
@@ -130,6 +131,7 @@ impl Side {
         if state.cut.contains(&(self.own, node)) || state.cut.contains(&(node, self.own)) {
             return Err(rpc::Error::Unknown { address, reason: "cut".to_owned() });
         }
+        handle.heard_from(&self.caller);
         let mut before_ms = 0;
         if let Some(RaftCall::Snapshot(_)) = call {
             state.pieces += 1;
@@ -337,7 +339,12 @@ impl Node {
             (false, _) => StartAs::Joiner,
         };
         let mut options = self.bare_options(voters, start_as);
-        options.peers = Arc::new(Side { mesh: mesh.clone(), own: self.id });
+        let caller = rpc::Caller {
+            node: Some(self.id),
+            incarnation: self.incarnation(),
+            rpc: self.address.clone(),
+        };
+        options.peers = Arc::new(Side { mesh: mesh.clone(), own: self.id, caller });
         let handle = start(options).await?;
         let running = (self.id, self.incarnation(), handle.clone());
         mesh.state().running.insert(self.address.clone(), running);
