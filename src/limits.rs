@@ -175,6 +175,9 @@ pub const METADATA_PROPOSAL_TIMEOUT_MS: u64 = 30_000;
 /// Writes that may wait for the Raft log's thread.
 pub const METADATA_LOG_QUEUE_MAX: usize = 64;
 
+/// Milliseconds between two tries of a metadata write that found the disk full.
+pub const METADATA_DISK_FULL_RETRY_MS: u64 = 200;
+
 /// Applied batches that may wait for the state store's thread.
 pub const METADATA_STORE_QUEUE_MAX: usize = 64;
 

@@ -86,6 +86,8 @@ pub struct Log {
     pub(super) unsynced_files: Vec<Arc<dyn DiskFile>>,
     /// Whether files were made or removed since the directory was synced.
     pub(super) names_changed: bool,
+    /// Whether a checkpoint job has the epochs' file.
+    pub(super) writing_epochs: bool,
     /// While a flush is under way: up to where it may count, which truncation lowers.
     pub(super) flush_limit: Option<Offset>,
     pub(super) failure: Option<String>,
@@ -117,10 +119,10 @@ impl Log {
         self.config = config;
     }
 
-    /// Whether a flush is under way: started, and not finished.
+    /// Whether a flush or a checkpoint is under way: started, and not finished.
     #[must_use]
     pub fn is_flushing(&self) -> bool {
-        self.flush_limit.is_some()
+        self.flush_limit.is_some() || self.writing_epochs
     }
 
     /// Why the log takes no more writes, if so. Reading goes on.

@@ -1,5 +1,9 @@
 //! Which leader epoch began where (KIP-101, KIP-279), and `leader-epoch-checkpoint`.
 //!
+//! The file is written now and then, not with every flush: an election would else cost three syncs
+//! more before its first acknowledgement. Until it is written, recovery has to read the batches
+//! from where it may be wrong ([`Epochs::unsaved_from`]).
+//!
 //! Invariant: entries grow strictly in epoch and in start offset, but for the last, which may
 //! begin where the log ends.
 
@@ -11,11 +15,15 @@ use crate::types::{LeaderEpoch, Offset};
 pub(super) const FILE: &str = "leader-epoch-checkpoint";
 
 /// The epochs of one log.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Epochs {
     entries: Vec<(LeaderEpoch, Offset)>,
     /// Whether the file is older than the entries.
     pub(super) dirty: bool,
+    /// Below this offset the file is right.
+    unsaved_from: Option<Offset>,
+    /// Counts the changes, so that one during a write is noticed.
+    changes: u64,
 }
 
 impl Epochs {
@@ -34,6 +42,34 @@ impl Epochs {
         Some(epochs)
     }
 
+    /// Where the batches have to be read at recovery, since the file may be wrong from there on.
+    pub(super) fn unsaved_from(&self) -> Option<Offset> {
+        self.unsaved_from
+    }
+
+    /// What tells these entries from earlier and later ones.
+    pub(super) fn version(&self) -> u64 {
+        self.changes
+    }
+
+    /// The file now holds the entries of this version.
+    pub(super) fn saved(&mut self, version: u64) {
+        if version == self.changes {
+            self.dirty = false;
+            self.unsaved_from = None;
+        }
+    }
+
+    fn changed_from(&mut self, offset: Offset) {
+        self.unsaved_from = Some(self.unsaved_from.map_or(offset, |from| from.min(offset)));
+        self.changed();
+    }
+
+    fn changed(&mut self) {
+        self.dirty = true;
+        self.changes += 1;
+    }
+
     /// The file's text.
     pub(super) fn encode(&self) -> String {
         encode_rows(self.entries.iter().map(|(epoch, start)| format!("{epoch} {start}")))
@@ -50,11 +86,11 @@ impl Epochs {
 
     /// Adds the entries of `later`, which follow those that are here.
     pub(super) fn continue_with(&mut self, later: &Self) {
-        let dirty = self.dirty;
+        let (dirty, unsaved_from) = (self.dirty, self.unsaved_from);
         for (epoch, start) in &later.entries {
             self.assign(*epoch, *start);
         }
-        self.dirty = dirty;
+        (self.dirty, self.unsaved_from) = (dirty, unsaved_from);
     }
 
     pub(super) fn latest(&self) -> Option<LeaderEpoch> {
@@ -71,7 +107,7 @@ impl Epochs {
             self.entries.pop();
         }
         self.entries.push((epoch, start));
-        self.dirty = true;
+        self.changed_from(start);
     }
 
     /// Where `epoch` ended: the largest epoch up to it, and the offset at which the next began.
@@ -102,7 +138,7 @@ impl Epochs {
         }
         while self.entries.last().is_some_and(|last| last.1 >= end) {
             self.entries.pop();
-            self.dirty = true;
+            self.changed_from(end);
         }
     }
 
@@ -114,13 +150,14 @@ impl Epochs {
         }
         if later > 1 {
             self.entries.drain(..later - 1);
-            self.dirty = true;
+            // More than enough in the file does no harm: it is cut when it is read.
+            self.changed();
         }
         if let Some(first) = self.entries.first_mut()
             && first.1 != start
         {
             first.1 = start;
-            self.dirty = true;
+            self.changed();
         }
     }
 
@@ -128,12 +165,14 @@ impl Epochs {
     pub(super) fn spare_the_file(&mut self, in_file: &Self) {
         if self.entries == in_file.entries {
             self.dirty = in_file.dirty;
+            self.unsaved_from = in_file.unsaved_from;
         }
     }
 
-    pub(super) fn clear(&mut self) {
+    /// Forgets everything; the log then begins at `offset`.
+    pub(super) fn clear(&mut self, offset: Offset) {
         self.entries.clear();
-        self.dirty = true;
+        self.changed_from(offset);
     }
 }
 

@@ -10,9 +10,7 @@
 //! - A failed sync fails its log for good; with `sync_file_system`, every log that it was for.
 
 use super::core::Log;
-use super::epochs;
 use super::error::Error;
-use super::files;
 use crate::env::disk::{Disk, DiskFile};
 use crate::env::spawn;
 use crate::limits;
@@ -31,7 +29,6 @@ pub struct FlushJob {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     files: Vec<Arc<dyn DiskFile>>,
-    epochs: Option<String>,
     sync_dir: bool,
     upto: Offset,
 }
@@ -48,7 +45,6 @@ impl FlushJob {
     /// # Errors
     /// Those of the disk. Do not run the job again: give the error to the log.
     pub fn run(&self) -> io::Result<()> {
-        self.write_epochs()?;
         for file in &self.files {
             file.sync_data()?;
         }
@@ -56,15 +52,6 @@ impl FlushJob {
             self.disk.sync_dir(&self.dir)?;
         }
         Ok(())
-    }
-
-    fn write_epochs(&self) -> io::Result<()> {
-        match &self.epochs {
-            Some(text) => {
-                files::replace_small(&*self.disk, &self.dir.join(epochs::FILE), text.as_bytes())
-            }
-            None => Ok(()),
-        }
     }
 }
 
@@ -99,7 +86,6 @@ impl Log {
             disk: Arc::clone(&self.disk),
             dir: self.dir.clone(),
             files,
-            epochs: std::mem::take(&mut self.epochs.dirty).then(|| self.epochs.encode()),
             sync_dir: std::mem::take(&mut self.names_changed),
             upto: self.end,
         })
@@ -131,9 +117,6 @@ impl Log {
     /// Makes everything durable here and now.
     pub(super) fn flush_now(&mut self) -> Result<(), Error> {
         self.check_failure()?;
-        if self.epochs.dirty {
-            self.names_changed = true;
-        }
         if let Some(job) = self.start_flush() {
             let result = job.run();
             self.finish_flush(job, result)?;
@@ -342,21 +325,19 @@ impl Work {
         let mut jobs = Vec::with_capacity(targets.len());
         for target in targets {
             if let Some(job) = target.start_flush() {
-                // Epoch files are replaced by rename, which must not come before their sync.
-                let written = job.write_epochs();
-                jobs.push((target, job, written));
+                jobs.push((target, job));
             }
         }
         let synced = self.disk.sync_file_system(&self.data_dir);
         if synced.is_err() {
             self.queue().file_system_failed = true;
         }
-        for (target, job, written) in jobs {
-            let result = written.and_then(|()| match &synced {
+        for (target, job) in jobs {
+            let result = match &synced {
                 Ok(true) => Ok(()),
                 Ok(false) => job.run(),
                 Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
-            });
+            };
             target.finish_flush(job, result);
         }
     }

@@ -4,47 +4,109 @@ use super::core::Log;
 use super::epochs;
 use super::error::Error;
 use super::files;
+use crate::env::disk::Disk;
 use crate::types::Offset;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-impl Log {
-    /// Writes what would otherwise be written at the next flush or roll: leader epochs, durably,
-    /// and index entries that were held back. Repairs indexes that reads found damaged.
+/// Leader epochs on their way to the disk: made under the log's lock, run without it, given back.
+#[derive(Debug)]
+#[must_use = "a log whose checkpoint job is lost never writes its epochs again"]
+pub struct CheckpointJob {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    text: String,
+    version: u64,
+}
+
+impl CheckpointJob {
+    /// Replaces the file, durably.
     ///
     /// # Errors
-    /// Those of the disk; trouble with the epochs fails the log.
-    pub fn checkpoint(&mut self) -> Result<(), Error> {
-        self.check_failure()?;
-        // While a flush is under way it may be writing the very same file.
-        if self.epochs.dirty && self.flush_limit.is_none() {
-            let written = self.write_epochs();
-            self.or_fail(written)?;
-        }
-        self.active().write_waiting();
-        self.repair_indexes()
+    /// Those of the disk. Give them to the log.
+    pub fn run(&self) -> io::Result<()> {
+        files::replace_small(&*self.disk, &self.path, self.text.as_bytes())
+    }
+}
+
+impl Log {
+    /// From where on batches have to be read after a crash: what lies before is durable, and all
+    /// that is derived from it, too. This is what a checkpoint file may remember.
+    #[must_use]
+    pub fn recovery_point(&self) -> Offset {
+        let unsaved = self.epochs.unsaved_from();
+        unsaved.map_or(self.flushed, |from| from.max(self.start).min(self.flushed))
     }
 
-    pub(super) fn write_epochs(&mut self) -> Result<(), Error> {
+    /// Writes what would otherwise wait for the next roll: index entries that were held back.
+    /// Repairs indexes that reads found damaged. What is left is the file of the leader epochs, if
+    /// it is old and nobody is writing it.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn start_checkpoint(&mut self) -> Result<Option<CheckpointJob>, Error> {
+        self.check_failure()?;
+        self.active().write_waiting();
+        self.repair_indexes()?;
+        let job = (self.epochs.dirty && !self.writing_epochs).then(|| CheckpointJob {
+            disk: Arc::clone(&self.disk),
+            path: self.dir.join(epochs::FILE),
+            text: self.epochs.encode(),
+            version: self.epochs.version(),
+        });
+        self.writing_epochs |= job.is_some();
+        Ok(job)
+    }
+
+    /// Takes note of a checkpoint that ended. The recovery point may have moved.
+    ///
+    /// # Errors
+    /// `result`'s: the file is as it was then, or as it should be, and will be written again.
+    pub fn finish_checkpoint(
+        &mut self,
+        job: &CheckpointJob,
+        result: io::Result<()>,
+    ) -> Result<(), Error> {
+        self.writing_epochs = false;
+        result.map_err(Error::io(&job.path))?;
+        self.epochs.saved(job.version);
+        Ok(())
+    }
+
+    /// A whole checkpoint, here and now.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn checkpoint(&mut self) -> Result<(), Error> {
+        let Some(job) = self.start_checkpoint()? else { return Ok(()) };
+        let result = job.run();
+        self.finish_checkpoint(&job, result)
+    }
+
+    fn write_epochs(&mut self) -> Result<(), Error> {
         let path = self.dir.join(epochs::FILE);
         let text = self.epochs.encode();
         files::replace_small(&*self.disk, &path, text.as_bytes()).map_err(Error::io(&path))?;
-        self.epochs.dirty = false;
+        self.epochs.saved(self.epochs.version());
         Ok(())
     }
 
     /// Flushes, and writes everything that makes the next open quick. Gives the log end offset,
-    /// which is then also the flushed offset. Finish a flush that is under way first.
+    /// which is then also the flushed offset. Finish a flush or a checkpoint that is under way first.
     ///
     /// # Errors
     /// Those of the disk, and [`Error::Failed`] for a log that failed before: it must be scanned
     /// at the next open, so leave no clean mark.
     pub fn close(mut self) -> Result<Offset, Error> {
         self.check_failure()?;
+        if self.writing_epochs {
+            return Err(Error::Failed("its epochs are still being written".to_owned()));
+        }
         if self.flush_limit.take().is_some() {
             // What that flush has not synced yet is not known here.
             let flushed = self.flushed;
             self.names_changed = true;
-            self.epochs.dirty = true;
             for place in 0..self.segments.len() {
                 if self.segment_end(place) > flushed
                     && let Some(segment) = self.segments.get_mut(place)

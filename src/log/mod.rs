@@ -51,6 +51,7 @@ pub use config::{
 pub use error::{AppendError, Error, RecordError};
 pub use files::{read_small, replace_small};
 pub use flush::FlushJob;
+pub use lifecycle::CheckpointJob;
 pub use read::ReadPlan;
 pub use shared::{Shared, SharedBounds};
 

@@ -72,6 +72,7 @@ impl Log {
             moves: Arc::new(AtomicU64::new(0)),
             unsynced_files: Vec::new(),
             names_changed: false,
+            writing_epochs: false,
             flush_limit: None,
             failure: None,
             damaged_from: None,

@@ -119,6 +119,11 @@ impl Log {
     /// Removes segments at the front, and their producer snapshots.
     fn remove_front(&mut self, count: usize) -> Result<Vec<Removed>, Error> {
         let mut removed = Vec::new();
+        if count > 0 && self.names_changed {
+            // Or a power cut could take what is left with it: names that were never synced.
+            let synced = self.disk.sync_dir(&self.dir).map_err(Error::io(&self.dir));
+            self.or_fail(synced)?;
+        }
         for _ in 0..count {
             let Some(segment) = self.segments.pop_front() else {
                 break;

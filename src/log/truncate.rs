@@ -139,7 +139,7 @@ impl Log {
         self.end = offset;
         self.flushed = offset;
         self.flush_limit = self.flush_limit.map(|_| Offset(i64::MIN));
-        self.epochs.clear();
+        self.epochs.clear(offset);
         self.producers = super::producers::Producers::default();
         self.tail.truncate(Offset(i64::MIN));
         Ok(())

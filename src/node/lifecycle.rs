@@ -12,7 +12,6 @@ use crate::kafka;
 use crate::limits::{PARTITION_OPENERS_MAX, STOP_MS_MAX};
 use crate::log::checkpoint;
 use crate::metadata;
-use crate::partition::Checkpoint;
 use crate::types::{ClusterId, NodeId};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -266,7 +265,7 @@ fn close_logs(reconciler: &Reconciler) -> Vec<String> {
     let partitions = reconciler.table.all();
     spawn::in_parallel("close partition", PARTITION_OPENERS_MAX, partitions, |partition| {
         let name = partition.topic_partition().clone();
-        let before = partition.offsets();
+        let before = partition.checkpoint();
         let result = partition.close();
         // Inserts and pushes leave both whole, whoever panics elsewhere.
         let mut guard = closed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -278,8 +277,8 @@ fn close_logs(reconciler: &Reconciler) -> Vec<String> {
             Err(error) => {
                 guard.1.push(format!("{name}: {error}"));
                 // What was true before holds: it says no more than was durable.
-                if let Ok(offsets) = before {
-                    guard.0.insert(name, Checkpoint::from(offsets));
+                if let Some(before) = before {
+                    guard.0.insert(name, before);
                 }
             }
         }

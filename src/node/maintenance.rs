@@ -126,7 +126,7 @@ pub(super) async fn checkpoint(
                 // Topics with write.caching flush through this alone.
                 partition.request_flush();
                 // The offsets are taken for all together, below.
-                let _ = partition.checkpoint();
+                partition.advance_recovery_point();
             }
             reconciler.write_checkpoints();
         })

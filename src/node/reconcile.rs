@@ -393,8 +393,8 @@ impl Reconciler {
         let mut found = BTreeMap::new();
         for partition in self.table.all() {
             // One that was deleted meanwhile has nothing to be remembered.
-            if let Ok(offsets) = partition.offsets() {
-                found.insert(partition.topic_partition().clone(), Checkpoint::from(offsets));
+            if let Some(checkpoint) = partition.checkpoint() {
+                found.insert(partition.topic_partition().clone(), checkpoint);
             }
         }
         if let Err(error) = self.save_checkpoints(&found) {

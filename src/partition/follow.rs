@@ -222,11 +222,15 @@ impl Inner {
 
     /// The log was cut, and this is what is left.
     pub(super) fn was_cut(&mut self, view: LogView) -> Aftermath {
-        let lowered = view.flushed < self.checkpointed;
+        let lowered = self.recovery_point() < self.checkpointed;
         let mut aftermath = self.step(Input::Cut(view));
         aftermath.recovery_point_lowered = lowered;
         aftermath.wake = true;
         aftermath
+    }
+
+    fn recovery_point(&self) -> Offset {
+        self.log.as_ref().map_or(self.checkpointed, Log::recovery_point)
     }
 
     fn append_answered(
@@ -245,7 +249,7 @@ impl Inner {
         let before = log.log_end_offset();
         let appended = append(log, records);
         let end = log.log_end_offset();
-        let lowered = log.flushed_offset() < self.checkpointed;
+        let lowered = log.recovery_point() < self.checkpointed;
         let mut aftermath =
             if end > before { self.step(Input::Appended { end }) } else { Aftermath::default() };
         aftermath.recovery_point_lowered = lowered;

@@ -1,7 +1,7 @@
 //! Opening, roles, settings, retention, checkpoints, and the end.
 
 use super::waiters::{Outcome, Sessions, Waiters, Watchers};
-use super::{Aftermath, Error, Inner, Notices, Offsets, Partition};
+use super::{Aftermath, Error, Inner, Notices, Partition};
 use crate::env::clock::Clock;
 use crate::env::disk::Disk;
 use crate::log::flush::Flusher;
@@ -62,22 +62,12 @@ pub struct Assignment {
 /// What the node's checkpoint files remember of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// Recovery starts here.
+    /// Recovery starts here: what lies before is flushed, and so is what is derived from it.
     pub flushed: Offset,
     /// The high watermark.
     pub high_watermark: Offset,
     /// The log start offset.
     pub log_start: Offset,
-}
-
-impl From<Offsets> for Checkpoint {
-    fn from(offsets: Offsets) -> Self {
-        Self {
-            flushed: offsets.flushed,
-            high_watermark: offsets.high_watermark,
-            log_start: offsets.log_start,
-        }
-    }
 }
 
 /// How long the end of a partition waits for a flush that is under way.
@@ -220,18 +210,32 @@ impl Partition {
         result
     }
 
-    /// What to remember in the node's checkpoint files; `None` once closed or deleted.
+    /// What to remember in the node's checkpoint files; `None` once closed or deleted. Moves on
+    /// only with [`Self::advance_recovery_point`].
     #[must_use]
     pub fn checkpoint(&self) -> Option<Checkpoint> {
         let mut inner = self.lock();
         let high_watermark = inner.replica.high_watermark();
         let log = inner.log.as_mut()?;
-        if let Err(error) = log.checkpoint() {
-            tracing::warn!(partition = %self.name, %error, "checkpoint not written; recovery takes longer");
-        }
-        let (flushed, log_start) = (log.flushed_offset(), log.log_start_offset());
+        let (flushed, log_start) = (log.recovery_point(), log.log_start_offset());
         inner.checkpointed = flushed;
         Some(Checkpoint { flushed, high_watermark, log_start })
+    }
+
+    /// Writes the files of this partition that a later recovery point builds on. Waits for the
+    /// disk, without the lock. Trouble is logged: recovery then takes longer.
+    pub fn advance_recovery_point(&self) {
+        let begin = |log: &mut Log| log.start_checkpoint();
+        let begun = self.lock().log.as_mut().map_or(Ok(None), begin);
+        let done = begun.and_then(|job| {
+            let Some(job) = job else { return Ok(()) };
+            let result = job.run();
+            let mut inner = self.lock();
+            inner.log.as_mut().map_or(Ok(()), |log| log.finish_checkpoint(&job, result))
+        });
+        if let Err(error) = done {
+            tracing::warn!(partition = %self.name, %error, "checkpoint not written; recovery takes longer");
+        }
     }
 
     /// Flushes and closes the log. Everyone who waits is told that this node does not lead. The

@@ -102,7 +102,7 @@ struct Inner {
     replica_count: usize,
     /// Where the followers' logs start, as told in which leader epoch.
     follower_starts: BTreeMap<NodeId, (LeaderEpoch, Offset)>,
-    /// The flushed offset that the newest checkpoint file may hold.
+    /// The recovery point that the newest checkpoint file may hold.
     checkpointed: Offset,
 }
 

@@ -253,6 +253,7 @@ impl World {
     }
 
     fn write_checkpoint(&mut self) {
+        self.partition.advance_recovery_point();
         if let Some(checkpoint) = self.partition.checkpoint() {
             self.checkpoint = Some(checkpoint);
         }

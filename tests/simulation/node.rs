@@ -238,6 +238,7 @@ impl Node {
 
     fn write_checkpoints(&mut self) {
         for partition in self.table.all() {
+            partition.advance_recovery_point();
             if let Some(checkpoint) = partition.checkpoint() {
                 self.checkpoints.insert(partition.topic_partition().partition, checkpoint);
             }

@@ -8,6 +8,7 @@
 use super::Error;
 use super::checked_file;
 use super::entry;
+use super::room::Room;
 use super::snapshots::Snapshots;
 use super::types::{Entry, LogId, LogState, StorageError, StorageIoError, TypeConfig, Vote};
 use super::vote;
@@ -15,12 +16,13 @@ use super::writer::{SharedLog, Writer};
 use crate::env::clock::Clock;
 use crate::env::disk::Disk;
 use crate::limits::{METADATA_ENTRY_BYTES_MAX, METADATA_READ_BYTES_MAX};
-use crate::log::{Log, LogConfig, OpenHints, Origin};
+use crate::log::{AppendError, Log, LogConfig, OpenHints, Origin};
 use crate::types::Offset;
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{AnyError, OptionalSend, RaftLogReader};
 use std::fmt::Debug;
 use std::io;
+use std::iter::Peekable;
 use std::ops::{Bound, RangeBounds};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,6 +36,7 @@ const LOG_DIR: &str = "log";
 pub(super) struct LogStore {
     inner: Arc<Inner>,
     writer: Writer,
+    room: Room,
 }
 
 #[derive(Debug)]
@@ -105,6 +108,7 @@ impl LogStore {
         dir: PathBuf,
         clock: Arc<dyn Clock>,
         snapshots: Arc<Snapshots>,
+        room: Room,
     ) -> Result<(Self, Opened, std::thread::JoinHandle<()>), Error> {
         checked_file::remove_leftovers(&*disk, &dir).map_err(Error::io(&dir))?;
         let vote = vote::read_vote(&*disk, &dir).map_err(|error| Error::file("vote", error))?;
@@ -160,7 +164,11 @@ impl LogStore {
         let flushed = inner.log.lock().flushed_offset();
         inner.save_flushed(flushed).map_err(Error::io(&inner.dir))?;
         let was_cut = report.cut_bytes > 0 || report.removed_segments > 0;
-        Ok((Self { inner: Arc::new(inner), writer }, Opened { purged, last, was_cut }, thread))
+        Ok((
+            Self { inner: Arc::new(inner), writer, room },
+            Opened { purged, last, was_cut },
+            thread,
+        ))
     }
 
     /// The entry with this index, if it is in the log.
@@ -175,6 +183,7 @@ impl LogStore {
         self.writer
             .run(move || {
                 inner.log.flush()?;
+                inner.log.lock().checkpoint().map_err(io::Error::other)?;
                 inner.save_flushed(inner.log.lock().flushed_offset())
             })
             .await
@@ -236,25 +245,34 @@ impl Inner {
         entry::decode_all(&bytes).map_err(io::Error::other)
     }
 
-    fn append(&self, entries: impl Iterator<Item = Entry>) -> io::Result<()> {
-        for entry in entries {
-            if Some(entry.log_id) <= self.ends().purged {
-                // A snapshot covers it already.
-                continue;
+    /// Appends the entries that are left, and takes from `entries` those that are in the log.
+    fn append<I: Iterator<Item = Entry>>(&self, entries: &mut Peekable<I>) -> io::Result<()> {
+        while let Some(entry) = entries.peek() {
+            // What the purge mark covers is in a snapshot already.
+            if Some(entry.log_id) > self.ends().purged {
+                self.append_one(entry)?;
             }
-            let batch = entry::encode(&entry, self.clock.now()).map_err(io::Error::other)?;
-            let mut log = self.log.lock();
-            let (start, end) = (log.log_start_offset(), log.log_end_offset());
-            let at = entry::offset(entry.log_id.index);
-            // Only into an empty log may an entry come that does not follow the last one: behind a
-            // snapshot, whose mark then says so.
-            if start == end && at > end {
-                log.reset_to(at).map_err(io::Error::other)?;
-            }
-            log.append_as_follower(batch, Origin::Raft).map_err(io::Error::other)?;
-            drop(log);
-            self.ends().last = Some(entry.log_id);
+            entries.next();
         }
+        Ok(())
+    }
+
+    fn append_one(&self, entry: &Entry) -> io::Result<()> {
+        let batch = entry::encode(entry, self.clock.now()).map_err(io::Error::other)?;
+        let mut log = self.log.lock();
+        let (start, end) = (log.log_start_offset(), log.log_end_offset());
+        let at = entry::offset(entry.log_id.index);
+        // Only into an empty log may an entry come that does not follow the last one: behind a
+        // snapshot, whose mark then says so.
+        if start == end && at > end {
+            log.reset_to(at).map_err(io::Error::other)?;
+        }
+        log.append_as_follower(batch, Origin::Raft).map_err(|error| match error {
+            AppendError::DiskFull(_) => io::Error::new(io::ErrorKind::StorageFull, error),
+            _ => io::Error::other(error),
+        })?;
+        drop(log);
+        self.ends().last = Some(entry.log_id);
         Ok(())
     }
 
@@ -362,13 +380,15 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
-        let (inner, vote) = (Arc::clone(&self.inner), *vote);
         let saved = self
-            .writer
-            .run(move || {
-                vote::save_vote(&*inner.disk, &inner.dir, &vote)?;
-                inner.ends().vote = Some(vote);
-                Ok(())
+            .room
+            .wait_for("the vote", || {
+                let (inner, vote) = (Arc::clone(&self.inner), *vote);
+                self.writer.run(move || {
+                    vote::save_vote(&*inner.disk, &inner.dir, &vote)?;
+                    inner.ends().vote = Some(vote);
+                    Ok(())
+                })
             })
             .await;
         saved.map_err(|error| StorageIoError::write_vote(AnyError::error(error)).into())
@@ -387,7 +407,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        if let Err(error) = self.inner.append(entries.into_iter()) {
+        let mut entries = entries.into_iter().peekable();
+        let appended = self
+            .room
+            .wait_for("an entry of the log", || std::future::ready(self.inner.append(&mut entries)))
+            .await;
+        if let Err(error) = appended {
             let failure = write_error(&error);
             callback.log_io_completed(Err(error));
             return Err(failure);
@@ -399,14 +424,18 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn truncate(&mut self, log_id: LogId) -> Result<(), StorageError> {
         // Before the engine tells anybody that an entry is gone.
         self.inner.truncations.fetch_add(1, Ordering::SeqCst);
-        let inner = Arc::clone(&self.inner);
-        let done = self.writer.run(move || inner.truncate(log_id)).await;
-        done.map_err(|error| write_error(&error))
+        let done = self.room.wait_for("the end of the log", || {
+            let inner = Arc::clone(&self.inner);
+            self.writer.run(move || inner.truncate(log_id))
+        });
+        done.await.map_err(|error| write_error(&error))
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), StorageError> {
-        let inner = Arc::clone(&self.inner);
-        let done = self.writer.run(move || inner.purge(log_id)).await;
-        done.map_err(|error| write_error(&error))
+        let done = self.room.wait_for("the beginning of the log", || {
+            let inner = Arc::clone(&self.inner);
+            self.writer.run(move || inner.purge(log_id))
+        });
+        done.await.map_err(|error| write_error(&error))
     }
 }

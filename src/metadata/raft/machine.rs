@@ -4,6 +4,7 @@
 
 use super::super::publisher::Publisher;
 use super::super::state::{self, Delta, Response};
+use super::room::Room;
 use super::snapshots::{self, Snapshots};
 use super::store::{Applied, Step, StoreWriter};
 use super::types::{
@@ -26,6 +27,7 @@ struct Inner {
     publisher: Arc<Publisher>,
     snapshots: Arc<Snapshots>,
     store: StoreWriter,
+    room: Room,
 }
 
 impl Machine {
@@ -36,11 +38,12 @@ impl Machine {
         publisher: Arc<Publisher>,
         snapshots: Arc<Snapshots>,
         store: StoreWriter,
+        room: Room,
     ) -> Self {
         let delta = Delta::everything(&applied.state);
         publisher.publish(applied.state.clone(), applied_count(applied.last), delta);
         let applied = Mutex::new(applied);
-        Self(Arc::new(Inner { cluster_id, applied, publisher, snapshots, store }))
+        Self(Arc::new(Inner { cluster_id, applied, publisher, snapshots, store, room }))
     }
 
     pub(super) fn applied(&self) -> Applied {
@@ -124,12 +127,15 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let failed = |error: io::Error| -> StorageError {
             StorageIoError::write_snapshot(Some(meta.signature()), AnyError::error(error)).into()
         };
-        let (inner, saved_meta) = (Arc::clone(&self.0), meta.clone());
-        let state = blocking(move || {
-            let payload = snapshot.into_inner();
-            let state = snapshots::decode(inner.cluster_id, &payload).map_err(io::Error::other)?;
-            inner.snapshots.save(&saved_meta, &payload)?;
-            Ok(state)
+        let payload = Arc::new(snapshot.into_inner());
+        let state = self.0.room.wait_for("a snapshot of the controller's", || {
+            let (inner, meta, payload) = (Arc::clone(&self.0), meta.clone(), Arc::clone(&payload));
+            blocking(move || {
+                let state = snapshots::decode(inner.cluster_id, &payload);
+                let state = state.map_err(io::Error::other)?;
+                inner.snapshots.save(&meta, &payload)?;
+                Ok(state)
+            })
         });
         let state = state.await.map_err(failed)?;
         let delta = Delta::between(&self.applied().state, &state);
@@ -152,17 +158,19 @@ impl RaftStateMachine<TypeConfig> for Machine {
 
 impl RaftSnapshotBuilder<TypeConfig> for Machine {
     async fn build_snapshot(&mut self) -> Result<Snapshot, StorageError> {
-        let inner = Arc::clone(&self.0);
         let applied = self.applied();
-        let built = blocking(move || {
-            let meta = SnapshotMeta {
-                snapshot_id: snapshot_id(applied.last),
-                last_log_id: applied.last,
-                last_membership: applied.membership,
-            };
-            let payload = snapshots::encode(inner.cluster_id, &applied.state);
-            inner.snapshots.save(&meta, &payload)?;
-            Ok((meta, payload))
+        let built = self.0.room.wait_for("a snapshot", || {
+            let (inner, applied) = (Arc::clone(&self.0), applied.clone());
+            blocking(move || {
+                let meta = SnapshotMeta {
+                    snapshot_id: snapshot_id(applied.last),
+                    last_log_id: applied.last,
+                    last_membership: applied.membership,
+                };
+                let payload = snapshots::encode(inner.cluster_id, &applied.state);
+                inner.snapshots.save(&meta, &payload)?;
+                Ok((meta, payload))
+            })
         });
         let (meta, payload) = built.await.map_err(|error| -> StorageError {
             StorageIoError::write_snapshot(None, AnyError::error(error)).into()

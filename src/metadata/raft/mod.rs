@@ -21,6 +21,7 @@ mod hasten;
 mod log_store;
 mod machine;
 mod network;
+mod room;
 mod serve;
 mod snapshots;
 mod store;
@@ -45,6 +46,7 @@ use log_store::{LogStore, Opened};
 use machine::Machine;
 use network::Network;
 use openraft::SnapshotPolicy;
+use room::Room;
 use snapshots::{Loaded, Snapshots};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -98,6 +100,7 @@ pub(super) struct Member {
     log: LogStore,
     machine: Machine,
     threads: Threads,
+    room: Room,
 }
 
 /// The threads behind one member: the log's writer and the store's.
@@ -128,11 +131,13 @@ pub(super) fn open(options: &MetadataOptions, publisher: Arc<Publisher>) -> Resu
     let opened = Snapshots::open(Arc::clone(&options.disk), snapshot_dir.clone());
     let (snapshots, newest) = opened.map_err(Error::io(&snapshot_dir))?;
     let snapshots = Arc::new(snapshots);
+    let room = Room::new();
     let (log, ends, log_thread) = LogStore::open(
         Arc::clone(&options.disk),
         dir.clone(),
         Arc::clone(&options.clock),
         Arc::clone(&snapshots),
+        room.clone(),
     )?;
     let threads = Threads::default();
     threads.add(log_thread);
@@ -160,8 +165,9 @@ pub(super) fn open(options: &MetadataOptions, publisher: Arc<Publisher>) -> Resu
         None => (StoreWriter::none(), None),
     };
     thread.into_iter().for_each(|thread| threads.add(thread));
-    let machine = Machine::new(options.cluster_id, start, publisher, snapshots, writer);
-    Ok(Member { log, machine, threads })
+    let machine =
+        Machine::new(options.cluster_id, start, publisher, snapshots, writer, room.clone());
+    Ok(Member { log, machine, threads, room })
 }
 
 /// Makes a directory whose name survives a power cut, and those above it.
@@ -256,6 +262,7 @@ pub(super) struct Running {
     machine: Machine,
     /// The threads behind it.
     pub(super) threads: Threads,
+    room: Room,
 }
 
 impl Member {
@@ -276,7 +283,7 @@ impl Member {
             ..openraft::Config::default()
         };
         let config = Arc::new(config.validate().map_err(|error| error.to_string())?);
-        let Self { log, machine, threads } = self;
+        let Self { log, machine, threads, room } = self;
         let contacts = Arc::new(Contacts::default());
         let network = Network {
             peers: Arc::clone(&options.peers),
@@ -287,7 +294,7 @@ impl Member {
         let node = raft_id(options.node_id);
         let raft = Raft::new(node, config, network, log.clone(), machine.clone()).await;
         let raft = raft.map_err(|error| error.to_string())?;
-        Ok(Running { raft, contacts, log, machine, threads })
+        Ok(Running { raft, contacts, log, machine, threads, room })
     }
 }
 
@@ -297,8 +304,9 @@ impl Running {
         self.log.view()
     }
 
-    /// Writes down what makes the next start quick.
+    /// Writes down what makes the next start quick. From here on nothing waits for room any more.
     pub(super) async fn checkpoint(&self) -> io::Result<()> {
+        self.room.stop_waiting();
         self.machine.flush_store().await;
         self.log.checkpoint().await
     }

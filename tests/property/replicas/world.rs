@@ -348,6 +348,7 @@ impl World {
         let node = &mut self.nodes[place];
         let Some(running) = &node.up else { return };
         for (index, partition) in running.partitions.iter().enumerate() {
+            partition.advance_recovery_point();
             node.checkpoints[index] = partition.checkpoint().or(node.checkpoints[index]);
         }
     }

@@ -173,6 +173,7 @@ impl Trio {
     }
 
     pub fn checkpoint(&mut self, id: NodeId) {
+        self.partition(id).advance_recovery_point();
         let checkpoint = self.partition(id).checkpoint();
         self.node(id).checkpoint = checkpoint;
     }

@@ -4,7 +4,7 @@
 //! is found after the next boot must lie between the two, entry by entry.
 
 use super::super::types::{Entry, LogId, Membership, SnapshotMeta, Vote};
-use super::super::{LogStore, Snapshots, make_dir};
+use super::super::{LogStore, Room, Snapshots, make_dir};
 use super::*;
 use crate::env::disk_memory::MemoryDisk;
 use openraft::storage::{RaftLogStorage as _, RaftLogStorageExt as _};
@@ -130,7 +130,8 @@ fn open_store(disk: &MemoryDisk) -> Result<Store, super::super::Error> {
     let (snapshots, _) = opened.map_err(super::super::Error::io(&snapshot_dir))?;
     let snapshots = Arc::new(snapshots);
     let clock = Arc::new(SystemClock);
-    let (log, opened, _) = LogStore::open(disk, dir.to_owned(), clock, Arc::clone(&snapshots))?;
+    let (log, opened, _) =
+        LogStore::open(disk, dir.to_owned(), clock, Arc::clone(&snapshots), Room::new())?;
     Ok(Store { log, snapshots, purged_on_disk: opened.purged })
 }
 
@@ -221,7 +222,8 @@ async fn check(store: &mut Store, before: &Model, after: &Model, everything: &[E
     assert!(last.is_none_or(|last| last < limit), "entries that nobody wrote");
     let mut snapshots = before.snapshots.clone();
     snapshots.extend(store.snapshots.newest_meta().and_then(|meta| Some(meta.last_log_id?.index)));
-    let term = before.term.max(after.term);
+    // Entries of a term come after a vote in it.
+    let term = vote.map_or(0, |_| before.term.max(after.term));
     Model { vote, entries, purged: state.last_purged_log_id, snapshots, term }
 }
 

@@ -231,6 +231,42 @@ async fn a_failed_sync_stops_the_group_and_says_so() {
     assert!(handle.shutdown().await.is_err());
 }
 
+/// Without room the group waits, changes nothing and forgets nothing; with room it goes on, and
+/// nobody has to start it again. A shutdown does not wait.
+#[tokio::test]
+async fn a_full_disk_is_waited_for() {
+    let node = Node::new();
+    let handle = node.start().await.expect("starts");
+    register(&handle).await;
+    for round in 0..2 {
+        node.disk.set_capacity(1);
+        let waiting = tokio::spawn({
+            let handle = handle.clone();
+            async move { handle.propose(topic(round)).await }
+        });
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        assert!(!waiting.is_finished(), "answered without room: {:?}", waiting.await);
+        assert_eq!(handle.status().failure, None);
+        assert_eq!(state(&handle).topics().count(), usize::try_from(round).expect("small"));
+        node.disk.set_capacity(u64::MAX);
+        waiting.await.expect("no panic").expect("created once there was room");
+    }
+    node.disk.set_capacity(1);
+    let waiting = tokio::spawn({
+        let handle = handle.clone();
+        async move { handle.propose(topic(9)).await }
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    // What could not be written for a fast start is said; the next start looks for itself.
+    let _ = handle.shutdown().await;
+    assert!(waiting.await.expect("no panic").is_err());
+    drop(handle);
+    node.disk.set_capacity(u64::MAX);
+    let handle = node.start().await.expect("starts again");
+    assert_eq!(state(&handle).topics().count(), 2);
+    handle.shutdown().await.expect("stops");
+}
+
 pub(super) fn copy_dir(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("made");
     for entry in std::fs::read_dir(from).expect("listed") {
