@@ -175,6 +175,17 @@ pub const METADATA_PROPOSAL_TIMEOUT_MS: u64 = 30_000;
 /// Writes that may wait for the Raft log's thread.
 pub const METADATA_LOG_QUEUE_MAX: usize = 64;
 
+/// Milliseconds for which clients are still told the address of a broker that has just been fenced.
+/// librdkafka (2.12) gives up the thread of a broker that Metadata no longer lists; when that
+/// answer is the one that also moves its partitions to others, they lose their way between the two
+/// threads, and stand still until its next look around, a second later.
+pub const METADATA_DEPARTED_LISTED_MS: u64 = 3_000;
+
+/// Milliseconds for which a Metadata request waits for news of a leader whose connections just
+/// broke. The controller needs about 10 to find out; a client that is told too early what is no
+/// longer true asks again after a second.
+pub const METADATA_DOUBT_MS: i64 = 250;
+
 /// Milliseconds between two tries of a metadata write that found the disk full.
 pub const METADATA_DISK_FULL_RETRY_MS: u64 = 200;
 

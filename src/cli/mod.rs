@@ -112,10 +112,10 @@ fn show_logs(serves: bool) {
     // Of a member that is away openraft tells at every heartbeat, and of each message that comes
     // late; what matters of it, the node says itself.
     const NODE: &str = "info,openraft=error,openraft::replication=off,openraft::raft=off,\
-        openraft::core=off,sled=warn,tarpc=warn";
+        openraft::core=off,sled=warn,tarpc=off";
     let default = if serves { NODE } else { "warn" };
     let filter = match std::env::var("PURLIN_LOG") {
-        Ok(wanted) if !wanted.is_empty() => EnvFilter::try_new(format!("tarpc=warn,{wanted}"))
+        Ok(wanted) if !wanted.is_empty() => EnvFilter::try_new(format!("tarpc=off,{wanted}"))
             .unwrap_or_else(|error| {
                 let _ = writeln!(std::io::stderr(), "PURLIN_LOG is ignored: {error}");
                 EnvFilter::new(default)

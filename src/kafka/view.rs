@@ -1,6 +1,6 @@
 //! The cluster as clients may be told of it.
 //!
-//! Invariants: only live brokers are named, and never none at all; the controller that is named is
+//! Invariants: only live brokers are named, and those that left just now, and never none at all; the controller that is named is
 //! one of them; a node that has lost the cluster never names itself as a leader. Clients live by
 //! these: an empty list or a controller of -1 makes them wait for ever, and a deposed leader that
 //! points at itself keeps them there.
@@ -75,6 +75,18 @@ impl<'a> View<'a> {
             return self.image.broker(self.here).map(|broker| &**broker).into_iter().collect();
         }
         alive
+    }
+
+    /// The live brokers and those that have just left, by id: who clients are told of beside the
+    /// leaders. The address of one that is gone does no harm; its absence, at the very moment in
+    /// which its partitions move, does: [`crate::limits::METADATA_DEPARTED_LISTED_MS`].
+    pub(super) fn brokers_and_departed(&self) -> Vec<&'a Broker> {
+        let mut named = self.brokers();
+        let others = self.image.brokers().map(|broker| &**broker);
+        named.extend(others.filter(|b| !self.is_alive(b.id) && self.image.has_just_left(b.id)));
+        named.sort_by_key(|broker| broker.id);
+        named.dedup_by_key(|broker| broker.id);
+        named
     }
 
     /// A broker of [`Self::brokers`] for clients to send administrative requests to: the

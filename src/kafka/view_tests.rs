@@ -50,9 +50,24 @@ fn trap_2_leader_without_a_leader_nobody_is_named() {
 fn trap_2_brokers_only_live_ones_and_never_none() {
     let mut cluster = Cluster::with_brokers(3);
     let ids = |view: View<'_>| view.brokers().iter().map(|b| b.id.0).collect::<Vec<_>>();
+    let before = cluster.image();
     cluster.fence(3);
     let image = cluster.image();
     assert_eq!(ids(cluster.view(&image, 3)), [1, 2], "a fenced broker lists the others");
+    // For its address, one that left before this node's eyes is named a little longer.
+    let mut seen = image.clone();
+    let named = |image: &Image| {
+        let view = cluster.view(image, 1);
+        view.brokers_and_departed().iter().map(|b| b.id.0).collect::<Vec<_>>()
+    };
+    assert_eq!(named(&seen), [1, 2], "this node did not see it go");
+    seen.note_departures(&before, &[NodeId(1), NodeId(3)].into());
+    assert_eq!(named(&seen), [1, 2, 3]);
+    seen.note_departures(&image, &[NodeId(3)].into());
+    assert_eq!(named(&seen), [1, 2, 3], "another change of a fenced broker");
+    let mut back = before.clone();
+    back.note_departures(&seen, &[NodeId(3)].into());
+    assert!(!back.has_just_left(NodeId(3)));
     cluster.fence(1);
     cluster.fence(2);
     let image = cluster.image();

@@ -5,6 +5,7 @@ use super::controller::{
     self, Admission, Admitted, Asker, ControlAnswer, ControlCall, Heartbeat, HeartbeatAnswer,
     Quorum,
 };
+use super::doubt::Doubts;
 use super::image::Image;
 use super::peers::RaftCall;
 use super::proposer::{self, Proposer};
@@ -19,7 +20,7 @@ use crate::limits::{
 };
 use crate::rpc::{Caller, ControlHandler, Declined, Disconnected, Payload, RaftHandler};
 use crate::types::{BrokerEpoch, NodeId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +40,7 @@ struct Inner {
     /// Calls to the controller that may be open at once.
     calls: Semaphore,
     contact: Contact,
+    doubts: Arc<Doubts>,
     clock: Arc<dyn Clock>,
     /// What has to be taken down in the end.
     running: Mutex<Option<Running>>,
@@ -190,6 +192,20 @@ impl Handle {
             }
             other => Err(out_of_kind(&other)),
         }
+    }
+
+    /// Nodes whose connections just broke. The controller is looking; what the image says that
+    /// they lead may be others' in a moment.
+    #[must_use]
+    pub fn in_doubt(&self) -> BTreeSet<NodeId> {
+        self.0.doubts.of(self.0.clock.monotonic_ms())
+    }
+
+    /// Waits until more than so many entries are applied; false when that takes longer than
+    /// `within`.
+    pub async fn wait_beyond(&self, applied_count: u64, within: Duration) -> bool {
+        let applied = self.0.proposer.publisher.wait_applied(applied_count + 1);
+        tokio::time::timeout(within, applied).await.is_ok()
     }
 
     /// Whether this node has not heard for so long that it is not fenced that others may lead by
@@ -393,6 +409,7 @@ impl Handle {
             contacts: Arc::clone(&running.contacts),
             calls: Semaphore::new(METADATA_PROPOSALS_MAX),
             contact: Contact::new(options.controller.session_timeout_ms),
+            doubts: Arc::default(),
             clock: Arc::clone(&options.clock),
             running: Mutex::new(Some(running)),
         }))
@@ -409,6 +426,7 @@ impl Handle {
             turn: Semaphore::new(1),
         });
         let service = Arc::clone(&self.0.control_service);
+        let (doubts, clock) = (Arc::clone(&self.0.doubts), Arc::clone(&self.0.clock));
         let mut metrics = self.0.proposer.raft.server_metrics();
         spawn::spawn("metadata suspicions", async move {
             loop {
@@ -421,6 +439,7 @@ impl Handle {
                 };
                 match event {
                     Ok(Disconnected { node, incarnation, .. }) => {
+                        doubts.raise(node, clock.monotonic_ms());
                         service.suspect(node, incarnation);
                         let haste = Arc::clone(&haste);
                         spawn::spawn("metadata haste", async move { haste.suspect(node).await });

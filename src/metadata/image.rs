@@ -2,8 +2,11 @@
 
 use super::state::configs::{ConfigLayers, ConfigResource, StaticConfigs, TopicConfig};
 use super::state::{Broker, Partition, State, Topic};
+use crate::limits::METADATA_DEPARTED_LISTED_MS;
 use crate::types::{ClusterId, NodeId, TopicId, TopicPartition};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// The applied metadata at one Raft index, and who the controller is. Making one costs a few
 /// reference counts.
@@ -14,24 +17,25 @@ pub struct Image {
     /// One more than the index of the last applied entry.
     pub(super) applied_count: u64,
     pub(super) controller: Option<NodeId>,
+    /// When this node saw brokers become fenced, of late.
+    pub(super) departed: BTreeMap<NodeId, Instant>,
 }
 
 impl Image {
     /// An image of no entries at all.
     #[must_use]
     pub fn empty(cluster_id: ClusterId) -> Self {
-        Self { cluster_id, state: State::default(), applied_count: 0, controller: None }
+        Self::of(cluster_id, State::default(), 0, None)
     }
 
-    /// An image for tests of those who read images.
-    #[cfg(test)]
+    /// An image of these parts; no broker has left of late.
     pub(crate) fn of(
         cluster_id: ClusterId,
         state: State,
         applied_count: u64,
         controller: Option<NodeId>,
     ) -> Self {
-        Self { cluster_id, state, applied_count, controller }
+        Self { cluster_id, state, applied_count, controller, departed: BTreeMap::new() }
     }
 
     /// The cluster.
@@ -95,6 +99,24 @@ impl Image {
     #[must_use]
     pub fn broker(&self, id: NodeId) -> Option<&Arc<Broker>> {
         self.state.broker(id)
+    }
+
+    /// Whether a broker is registered, and became fenced before this node's eyes, not long ago.
+    #[must_use]
+    pub fn has_just_left(&self, id: NodeId) -> bool {
+        let span = Duration::from_millis(METADATA_DEPARTED_LISTED_MS);
+        self.broker(id).is_some() && self.departed.get(&id).is_some_and(|at| at.elapsed() < span)
+    }
+
+    /// Notes who became fenced on the way from `before` to this image, and who came back.
+    pub(crate) fn note_departures(&mut self, before: &Self, brokers: &BTreeSet<NodeId>) {
+        for id in brokers {
+            if before.is_alive(*id) && !self.is_alive(*id) {
+                self.departed.insert(*id, Instant::now());
+            } else if self.is_alive(*id) || self.broker(*id).is_none() {
+                self.departed.remove(id);
+            }
+        }
     }
 
     /// Whether a broker is registered and unfenced.

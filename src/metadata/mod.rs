@@ -13,6 +13,7 @@
 
 mod contact;
 pub mod controller;
+mod doubt;
 mod handle;
 mod image;
 pub mod liveness;

@@ -61,9 +61,12 @@ impl Publisher {
         if !delta.is_empty() {
             self.changed.store(applied_count, Ordering::Release);
         }
+        let brokers = delta.brokers.clone();
         self.change(delta, |image| {
+            let before = image.clone();
             image.state = state;
             image.applied_count = applied_count;
+            image.note_departures(&before, &brokers);
         });
         self.applied.send_replace(applied_count);
     }

@@ -16,7 +16,7 @@ use std::time::Duration;
 const INSIDE: &str = "PURLIN_TEST_NETWORK";
 
 /// How long one `ip` or `nft` may take.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs the test `name` of this binary in namespaces of its own: `body` there, and only the start
 /// of that here.

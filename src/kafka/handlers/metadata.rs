@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::common::{self, CLUSTER_OPERATIONS, TOPIC_OPERATIONS};
 use crate::env::{rng, spawn};
@@ -25,6 +26,9 @@ const TOPIC_IDS_SINCE: i16 = 12;
 /// First version with an error for a leader that has no such listener.
 const LISTENER_ERROR_SINCE: i16 = 6;
 
+/// How long an answer waits for news of a leader whose connections just broke.
+const DOUBT: Duration = Duration::from_millis(limits::METADATA_DOUBT_MS.unsigned_abs());
+
 /// Answers the request.
 pub(in crate::kafka) async fn handle(
     broker: &Arc<Broker>,
@@ -32,10 +36,21 @@ pub(in crate::kafka) async fn handle(
     request: MetadataRequest,
 ) -> MetadataResponse {
     let context = &broker.context;
-    let image = context.metadata.image();
+    let deadline = Instant::now() + DOUBT;
+    let (image, mut topics) = loop {
+        let image = context.metadata.image();
+        let view = View::of(context, &image);
+        let topics = Lookup { broker, view, version: call.version }.topics(&request);
+        // A leader that may be gone: better told a moment later than wrong.
+        let in_doubt = context.metadata.in_doubt();
+        let left = deadline.saturating_duration_since(Instant::now());
+        if !names_leader(&topics, &in_doubt)
+            || !context.metadata.wait_beyond(image.applied_count(), left).await
+        {
+            break (image, topics);
+        }
+    };
     let view = View::of(context, &image);
-    let lookup = Lookup { broker, view, version: call.version };
-    let mut topics = lookup.topics(&request);
     if request.include_topic_authorized_operations {
         for topic in topics.iter_mut().filter(|topic| topic.error_code.is_ok()) {
             topic.topic_authorized_operations = TOPIC_OPERATIONS;
@@ -53,8 +68,15 @@ pub(in crate::kafka) async fn handle(
     }
 }
 
+/// Whether a topic has a partition that one of `nodes` leads.
+fn names_leader(topics: &[MetadataResponseTopic], nodes: &BTreeSet<NodeId>) -> bool {
+    let mut partitions = topics.iter().flat_map(|topic| &topic.partitions);
+    !nodes.is_empty() && partitions.any(|partition| nodes.contains(&partition.leader_id))
+}
+
 fn brokers(view: View<'_>) -> Vec<MetadataResponseBroker> {
-    let addresses = view.brokers().into_iter().filter_map(|broker| view.address(broker));
+    let addresses =
+        view.brokers_and_departed().into_iter().filter_map(|broker| view.address(broker));
     addresses
         .map(|address| MetadataResponseBroker {
             node_id: address.node_id,
