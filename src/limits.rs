@@ -79,6 +79,10 @@ pub const SMALL_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Logs waiting to be flushed from which on one `syncfs` is cheaper than syncing each.
 pub const FLUSH_FILE_SYSTEM_FROM: usize = 8;
 
+/// Milliseconds after which the measured cost of a sync of the file system counts half: one that
+/// took 4 s because of others' writes is tried again after about a minute for a hundred logs.
+pub const FLUSH_FILE_SYSTEM_HALF_LIFE_MS: u64 = 10_000;
+
 // ---- partition ----
 
 /// Produces that wait for the high watermark of one partition. Far above what the connections'

@@ -11,9 +11,9 @@
 
 use super::core::Log;
 use super::error::Error;
+use super::sync_costs::SyncCosts;
 use crate::env::disk::{Disk, DiskFile};
 use crate::env::spawn;
-use crate::limits;
 use crate::types::Offset;
 use crate::types::mutant::Mutant;
 use std::collections::{HashMap, VecDeque};
@@ -21,6 +21,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// What has to be synced; made under the log's lock, run without it, given back to the log.
 #[derive(Debug)]
@@ -147,15 +148,18 @@ struct Queue {
     phases: HashMap<usize, Phase>,
     waiting: VecDeque<Arc<dyn FlushTarget>>,
     stopped: bool,
+    costs: SyncCosts,
     /// Whether a thread is in `sync_file_system`; one is enough.
     syncing_all: bool,
-    /// Whether `sync_file_system` ever failed. The system tells such an error once, to whoever
-    /// asks first, whatever file it was about: a second call proves nothing. Files are then synced
-    /// each by itself, which tells the error of each.
-    file_system_failed: bool,
+    /// Whether `sync_file_system` is of no use: not honoured here, or it failed once. The system
+    /// tells such an error once, to whoever asks first, whatever file it was about: a second call
+    /// proves nothing. Files are then synced each by itself, which tells the error of each.
+    each_only: bool,
 }
 
 struct Work {
+    started: Instant,
+    threads: usize,
     disk: Arc<dyn Disk>,
     data_dir: PathBuf,
     queue: Mutex<Queue>,
@@ -196,8 +200,7 @@ impl Flusher {
     /// When the system refuses a thread.
     pub fn start(disk: Arc<dyn Disk>, data_dir: &Path, threads: usize) -> io::Result<Self> {
         let data_dir = data_dir.to_owned();
-        let queue = Mutex::default();
-        let work = Arc::new(Work { disk, data_dir, queue, more: Condvar::new() });
+        let work = Arc::new(Work::new(disk, data_dir, threads));
         let flusher = Self(Arc::new(Handle(Arc::clone(&work))));
         for _ in 0..threads {
             let work = Arc::clone(&work);
@@ -210,8 +213,7 @@ impl Flusher {
     /// simulations and tests, which decide when a flush happens.
     #[must_use]
     pub fn manual(disk: Arc<dyn Disk>, data_dir: &Path) -> Self {
-        let (data_dir, queue) = (data_dir.to_owned(), Mutex::default());
-        Self(Arc::new(Handle(Arc::new(Work { disk, data_dir, queue, more: Condvar::new() }))))
+        Self(Arc::new(Handle(Arc::new(Work::new(disk, data_dir.to_owned(), 1)))))
     }
 
     /// How many logs wait to be flushed.
@@ -257,6 +259,15 @@ impl Flusher {
 }
 
 impl Work {
+    fn new(disk: Arc<dyn Disk>, data_dir: PathBuf, threads: usize) -> Self {
+        let (queue, more) = (Mutex::default(), Condvar::new());
+        Self { started: Instant::now(), threads, disk, data_dir, queue, more }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     fn queue(&self) -> MutexGuard<'_, Queue> {
         // Targets run without this lock, so a panic never leaves it half done.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
@@ -273,7 +284,7 @@ impl Work {
             if all {
                 self.flush_together(&targets);
             } else {
-                flush_each(&targets);
+                self.flush_each(&targets);
             }
         }));
         if let Err(panic) = flushed {
@@ -295,8 +306,9 @@ impl Work {
             }
             queue = self.more.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
-        let together = !queue.syncing_all && !queue.file_system_failed;
-        let all = together && queue.waiting.len() >= limits::FLUSH_FILE_SYSTEM_FROM;
+        let together = !queue.syncing_all && !queue.each_only;
+        let waiting = queue.waiting.len();
+        let all = together && queue.costs.prefers_all(waiting, self.threads, self.now_ms());
         let count = if all { queue.waiting.len() } else { 1 };
         let targets: Vec<_> = queue.waiting.drain(..count).collect();
         for target in &targets {
@@ -328,9 +340,14 @@ impl Work {
                 jobs.push((target, job));
             }
         }
+        let began = Instant::now();
         let synced = self.disk.sync_file_system(&self.data_dir);
-        if synced.is_err() {
-            self.queue().file_system_failed = true;
+        {
+            let mut queue = self.queue();
+            match synced {
+                Ok(true) => queue.costs.synced_all(began.elapsed(), self.now_ms()),
+                Ok(false) | Err(_) => queue.each_only = true,
+            }
         }
         for (target, job) in jobs {
             let result = match &synced {
@@ -341,13 +358,15 @@ impl Work {
             target.finish_flush(job, result);
         }
     }
-}
 
-fn flush_each(targets: &[Arc<dyn FlushTarget>]) {
-    for target in targets {
-        if let Some(job) = target.start_flush() {
-            let result = job.run();
-            target.finish_flush(job, result);
+    fn flush_each(&self, targets: &[Arc<dyn FlushTarget>]) {
+        for target in targets {
+            if let Some(job) = target.start_flush() {
+                let began = Instant::now();
+                let result = job.run();
+                self.queue().costs.synced_each(began.elapsed());
+                target.finish_flush(job, result);
+            }
         }
     }
 }

@@ -39,6 +39,7 @@ mod segment;
 mod segment_files;
 mod shared;
 mod space;
+mod sync_costs;
 mod tail;
 mod truncate;
 mod txn_index;
