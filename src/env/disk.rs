@@ -17,8 +17,8 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// How [`Disk::open`] treats what is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +111,17 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// Those of the file system; afterwards nothing is known about unsynced bytes.
     fn sync_file_system(&self, path: &Path) -> io::Result<bool>;
 
+    /// Begins to listen for errors of writing back on the file system that holds `path`, for
+    /// [`Self::sync_file_system`] of the same path to tell. Done before the first write: an error
+    /// that somebody else's sync was told is not told to those who come later.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    fn watch_file_system(&self, path: &Path) -> io::Result<()> {
+        let _ = path;
+        Ok(())
+    }
+
     /// The room left where `path` lies.
     ///
     /// # Errors
@@ -165,6 +176,38 @@ pub struct RealDisk;
 
 /// `f_type` of the local file systems that pass `syncfs` on to the device.
 const FILE_SYSTEMS_WITH_SYNCFS: [u32; 2] = [0xef53 /* ext4 */, 0x5846_5342 /* xfs */];
+
+/// The first Linux whose `syncfs` tells of errors that happened while writing back.
+const SYNCFS_TELLS_ERRORS_SINCE: (u32, u32) = (5, 8);
+
+/// Directories that are kept open, so that their `syncfs` is told every error since: one for each
+/// data directory of the process.
+static WATCHED: Mutex<Vec<(PathBuf, Arc<fs::File>)>> = Mutex::new(Vec::new());
+
+fn watched(path: &Path) -> io::Result<Arc<fs::File>> {
+    let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, directory)) = watched.iter().find(|(known, _)| known == path) {
+        return Ok(Arc::clone(directory));
+    }
+    let directory = Arc::new(fs::File::open(path)?);
+    watched.push((path.to_owned(), Arc::clone(&directory)));
+    Ok(directory)
+}
+
+/// Whether this Linux is new enough for `syncfs` to be believed.
+fn syncfs_tells_errors() -> bool {
+    static KNOWN: OnceLock<bool> = OnceLock::new();
+    *KNOWN.get_or_init(|| {
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        kernel_version(&release).is_some_and(|version| version >= SYNCFS_TELLS_ERRORS_SINCE)
+    })
+}
+
+/// The first two numbers of a kernel's release, such as `6.1.0-18-amd64`.
+fn kernel_version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
+}
 
 impl Disk for RealDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
@@ -226,13 +269,18 @@ impl Disk for RealDisk {
     }
 
     fn sync_file_system(&self, path: &Path) -> io::Result<bool> {
-        let directory = fs::File::open(path)?;
+        let directory = watched(path)?;
         let kind = rustix::fs::fstatfs(&directory)?.f_type;
-        if !FILE_SYSTEMS_WITH_SYNCFS.iter().any(|known| i64::from(*known) == kind) {
+        let known = FILE_SYSTEMS_WITH_SYNCFS.iter().any(|known| i64::from(*known) == kind);
+        if !known || !syncfs_tells_errors() {
             return Ok(false);
         }
         rustix::fs::syncfs(&directory)?;
         Ok(true)
+    }
+
+    fn watch_file_system(&self, path: &Path) -> io::Result<()> {
+        watched(path).map(drop)
     }
 
     fn space(&self, path: &Path) -> io::Result<DiskSpace> {
@@ -275,5 +323,19 @@ impl DiskFile for RealFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernel_versions_are_compared_by_number() {
+        assert_eq!(kernel_version("6.1.0-18-amd64\n"), Some((6, 1)));
+        assert_eq!(kernel_version("5.10"), Some((5, 10)));
+        assert!(kernel_version("5.10") >= Some(SYNCFS_TELLS_ERRORS_SINCE));
+        assert!(kernel_version("5.7.19") < Some(SYNCFS_TELLS_ERRORS_SINCE));
+        assert_eq!(kernel_version("new"), None);
     }
 }

@@ -200,6 +200,7 @@ impl Flusher {
     /// When the system refuses a thread.
     pub fn start(disk: Arc<dyn Disk>, data_dir: &Path, threads: usize) -> io::Result<Self> {
         let data_dir = data_dir.to_owned();
+        disk.watch_file_system(&data_dir)?;
         let work = Arc::new(Work::new(disk, data_dir, threads));
         let flusher = Self(Arc::new(Handle(Arc::clone(&work))));
         for _ in 0..threads {

@@ -96,24 +96,14 @@ impl Log {
     /// which is then also the flushed offset. Finish a flush or a checkpoint that is under way first.
     ///
     /// # Errors
-    /// Those of the disk, and [`Error::Failed`] for a log that failed before: it must be scanned
-    /// at the next open, so leave no clean mark.
+    /// Those of the disk, and [`Error::Failed`] for a log that failed before, or is still being
+    /// flushed: it must be scanned at the next open, so leave no clean mark.
     pub fn close(mut self) -> Result<Offset, Error> {
         self.check_failure()?;
-        if self.writing_epochs {
-            return Err(Error::Failed("its epochs are still being written".to_owned()));
-        }
-        if self.flush_limit.take().is_some() {
-            // What that flush has not synced yet is not known here.
-            let flushed = self.flushed;
-            self.names_changed = true;
-            for place in 0..self.segments.len() {
-                if self.segment_end(place) > flushed
-                    && let Some(segment) = self.segments.get_mut(place)
-                {
-                    segment.dirty = true;
-                }
-            }
+        if self.is_flushing() {
+            // Its sync may be told an error that another one of the same file is not told again.
+            let why = "a flush or a checkpoint of it is still under way";
+            return Err(Error::Failed(why.to_owned()));
         }
         let indexes = self.active().finish_indexes();
         self.unsynced_files.extend(indexes);

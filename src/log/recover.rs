@@ -87,6 +87,10 @@ impl Log {
         log.remove_stray_snapshots()?;
         log.flush_now()?;
         log.flushed = log.end;
+        // Or the recovery point would go back, and what lies above it could be lost unnoticed.
+        if let Err(error) = log.checkpoint() {
+            tracing::warn!(%error, dir = %log.dir.display(), "epochs not written; the next recovery takes longer");
+        }
         log.load_damage()?;
         if let Some(offset) = report.damaged_from
             && let Err(error) = log.mark_damaged(offset)

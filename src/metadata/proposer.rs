@@ -79,9 +79,13 @@ impl Proposer {
         self.raft.server_metrics().borrow().current_leader.map(raft::node_id)
     }
 
-    /// Whether this node leads the group, as far as it knows.
+    /// Whether this node leads the group, as far as it knows. While it can't write, for want of
+    /// room, the others elect another, and it will be the last to hear of it.
     pub(super) fn leads(&self) -> bool {
-        self.raft.server_metrics().borrow().state == ServerState::Leader
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow();
+        let alone = || metrics.membership_config.membership().voter_ids().count() < 2;
+        metrics.state == ServerState::Leader && (!self.log.waits_for_room() || alone())
     }
 
     /// Where a node is reached, as far as this one knows.

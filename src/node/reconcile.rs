@@ -138,10 +138,11 @@ impl Reconciler {
             let name = TopicPartition::new(opening.topic.name.clone(), opening.index);
             self.open(image, &opening, remembered.of(&name));
         });
+        // Before anything is appended: a recovery point above what recovery left would vouch for
+        // bytes that are written only now, and rows of a topic that went meanwhile would be taken
+        // for those of the next one of its name.
+        self.write_checkpoints();
         if count > 0 {
-            // Before anything is appended: a recovery point above what recovery left would vouch for
-            // bytes that are written only now.
-            self.write_checkpoints();
             tracing::info!(partitions = count, clean_shutdown, "opened the partitions");
         }
     }

@@ -81,6 +81,16 @@ pub(super) fn answered(
     if old || elsewhere {
         return;
     }
+    // Once the leader has said that the logs agree they do, up to their ends, as long as its epoch
+    // lasts: what says otherwise is about another position, and must cut nothing.
+    let parts = match answer {
+        Answer::Records { .. } => false,
+        Answer::Diverging { .. } => true,
+        Answer::OutOfRange { end, .. } => log.end > end,
+    };
+    if parts && follower.matched {
+        return;
+    }
     match answer {
         Answer::Records { high_watermark, log_start } => {
             follower.matched = true;

@@ -35,6 +35,44 @@ fn a_failed_sync_is_final() {
     assert!(log.close().is_err(), "no clean mark for a failed log");
 }
 
+/// A flush that fails while the log is closed is told the error; the sync of closing is not.
+#[test]
+fn a_log_is_not_closed_well_while_a_flush_of_it_runs() {
+    let room = Room::new();
+    let mut log = room.open();
+    append(&mut log, plain(1));
+    let job = log.start_flush().expect("something to sync");
+    assert!(log.close().is_err(), "no clean mark");
+    drop(job);
+    let mut log = room.open();
+    append_in(&mut log, plain(1), 4);
+    flush(&mut log);
+    let job = log.start_checkpoint().expect("whole").expect("the epochs have changed");
+    assert!(log.start_checkpoint().expect("whole").is_none(), "one at a time");
+    assert!(log.recovery_point() < log.flushed_offset(), "not before it is written");
+    let result = job.run();
+    log.finish_checkpoint(&job, result).expect("written");
+    assert_eq!(log.recovery_point(), log.flushed_offset());
+    log.close().expect("closes");
+}
+
+/// The recovery point of a log that was opened again is its end: what an earlier one vouched for
+/// stays vouched for, elections in between or not.
+#[test]
+fn opening_does_not_take_the_recovery_point_back() {
+    let room = Room::new();
+    let mut log = room.open();
+    append(&mut log, plain(3));
+    flush(&mut log);
+    log.checkpoint().expect("written");
+    append_in(&mut log, plain(2), 7);
+    flush(&mut log);
+    assert_eq!(log.recovery_point(), Offset(3), "the epoch is not in the file yet");
+    drop(log);
+    let log = room.open();
+    assert_eq!((log.recovery_point(), log.flushed_offset()), (Offset(5), Offset(5)));
+}
+
 #[test]
 fn a_failed_write_is_cut_off_and_final() {
     let room = Room::new();

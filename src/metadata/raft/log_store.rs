@@ -36,7 +36,6 @@ const LOG_DIR: &str = "log";
 pub(super) struct LogStore {
     inner: Arc<Inner>,
     writer: Writer,
-    room: Room,
 }
 
 #[derive(Debug)]
@@ -46,6 +45,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     log: Arc<SharedLog>,
     snapshots: Arc<Snapshots>,
+    room: Room,
     ends: Mutex<Ends>,
     /// How often entries were taken away from the end.
     truncations: AtomicU64,
@@ -56,6 +56,11 @@ struct Inner {
 pub(in crate::metadata) struct LogView(Arc<Inner>);
 
 impl LogView {
+    /// Whether this member answers nobody, because the disk is full.
+    pub(in crate::metadata) fn waits_for_room(&self) -> bool {
+        self.0.room.is_waited_for()
+    }
+
     /// The last entry.
     pub(in crate::metadata) fn last(&self) -> Option<LogId> {
         self.0.ends().last
@@ -147,7 +152,7 @@ impl LogStore {
         let (writer, thread) = Writer::start(Arc::clone(&log)).map_err(Error::io(&path))?;
         let ends = Mutex::new(Ends { vote, purged, last: purged });
         let truncations = AtomicU64::new(0);
-        let inner = Inner { disk, dir, clock, log, snapshots, ends, truncations };
+        let inner = Inner { disk, dir, clock, log, snapshots, room, ends, truncations };
         // Read everything once: the last entry's id is needed, and damage is better found now.
         let last = inner.check_all()?.or(purged);
         // An entry of a term comes after a vote in it: a vote that is gone could be given twice.
@@ -164,11 +169,7 @@ impl LogStore {
         let flushed = inner.log.lock().flushed_offset();
         inner.save_flushed(flushed).map_err(Error::io(&inner.dir))?;
         let was_cut = report.cut_bytes > 0 || report.removed_segments > 0;
-        Ok((
-            Self { inner: Arc::new(inner), writer, room },
-            Opened { purged, last, was_cut },
-            thread,
-        ))
+        Ok((Self { inner: Arc::new(inner), writer }, Opened { purged, last, was_cut }, thread))
     }
 
     /// The entry with this index, if it is in the log.
@@ -381,6 +382,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
         let saved = self
+            .inner
             .room
             .wait_for("the vote", || {
                 let (inner, vote) = (Arc::clone(&self.inner), *vote);
@@ -409,6 +411,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     {
         let mut entries = entries.into_iter().peekable();
         let appended = self
+            .inner
             .room
             .wait_for("an entry of the log", || std::future::ready(self.inner.append(&mut entries)))
             .await;
@@ -424,7 +427,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn truncate(&mut self, log_id: LogId) -> Result<(), StorageError> {
         // Before the engine tells anybody that an entry is gone.
         self.inner.truncations.fetch_add(1, Ordering::SeqCst);
-        let done = self.room.wait_for("the end of the log", || {
+        let done = self.inner.room.wait_for("the end of the log", || {
             let inner = Arc::clone(&self.inner);
             self.writer.run(move || inner.truncate(log_id))
         });
@@ -432,7 +435,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), StorageError> {
-        let done = self.room.wait_for("the beginning of the log", || {
+        let done = self.inner.room.wait_for("the beginning of the log", || {
             let inner = Arc::clone(&self.inner);
             self.writer.run(move || inner.purge(log_id))
         });

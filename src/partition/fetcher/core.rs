@@ -67,6 +67,8 @@ struct Slot {
     leader_epoch: LeaderEpoch,
     /// What the session was told, if the partition is in it.
     asked: Option<FetchPartition>,
+    /// The request that named it last. What an older one brings is about another position.
+    asked_in: u64,
     /// Not to be asked for before this moment.
     rest_until_ms: i64,
     backoff_ms: i64,
@@ -139,6 +141,7 @@ impl Core {
                 partition,
                 leader_epoch,
                 asked: None,
+                asked_in: 0,
                 rest_until_ms: i64::MIN,
                 backoff_ms: 0,
                 behind: false,
@@ -262,7 +265,7 @@ impl Core {
             Ok(partitions) => {
                 self.backoff_ms = 0;
                 for (partition, records) in partitions {
-                    self.take(now_ms, &partition, records);
+                    self.take(now_ms, id, &partition, records);
                 }
             }
             Err(error) => {
@@ -382,6 +385,7 @@ impl Core {
             match slot.position(key) {
                 Some(position) => {
                     slot.asked = Some(position.clone());
+                    slot.asked_in = self.next_id;
                     named.push(position);
                 }
                 // Not a follower in this epoch (yet), or stopped: the metadata will tell.
@@ -414,11 +418,19 @@ impl Core {
         self.options.wait_ms_max.min(next)
     }
 
-    /// Takes what the leader says about one partition.
-    fn take(&mut self, now_ms: i64, answered: &FetchedPartition, records: Bytes) {
+    /// Takes what the leader says about one partition, in its answer to the request `id`.
+    ///
+    /// Two requests may be open, and an answer that had to wait for the disk comes late. It does
+    /// not say which position it is about; taken for a later one, it would cut what was copied in
+    /// between. Naming a partition makes the leader forget what it answered before, so nothing is
+    /// missed by leaving such an answer alone.
+    fn take(&mut self, now_ms: i64, id: u64, answered: &FetchedPartition, records: Bytes) {
         let key = (answered.topic_id, answered.partition);
         let Some(slot) = self.slots.get_mut(&key) else { return };
         let Some(asked) = slot.asked.clone() else { return };
+        if id < slot.asked_in {
+            return;
+        }
         let answer = match answered.outcome {
             Ok(Fetched { diverging: Some((epoch, end)), log_start, .. }) => {
                 LeaderAnswer::Diverging { epoch, end, log_start }

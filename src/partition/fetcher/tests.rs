@@ -118,6 +118,41 @@ fn a_session_names_everything_once_and_then_only_what_changed() {
     assert_eq!(fourth.request.forgotten, [(TOPIC, PartitionIndex(0))]);
 }
 
+/// An answer that waited for the disk comes after the partition was named anew, by a request whose
+/// answer was quicker. What it says is about the older position: here, where to begin.
+#[test]
+fn an_answer_that_was_overtaken_changes_nothing() {
+    let (mut core, partition) = (core(0), follower(0));
+    core.add(Arc::clone(&partition), EPOCH);
+    let first = core.next_request(0).expect("asks");
+    core.on_response(0, first.id, answer(&first, Vec::new()));
+    let flushed = |core: &mut Core| {
+        let report = FlushReport {
+            leader: LEADER,
+            leader_epoch: EPOCH,
+            end: Offset(0),
+            flushed: Offset(0),
+            agreed: false,
+        };
+        core.flushed(TOPIC, PartitionIndex(0), report);
+    };
+    flushed(&mut core);
+    let slow = core.next_request(1).expect("names it");
+    assert_eq!(named(&slow), [0]);
+    flushed(&mut core);
+    let quick = core.next_request(2).expect("names it again");
+    assert_eq!(named(&quick), [0]);
+    core.on_response(3, quick.id, answer(&quick, vec![(0, nothing(0))]));
+    let elsewhere = Err(ReplicaError::OffsetOutOfRange { start: Offset(50), end: Offset(60) });
+    let end = || partition.fetch_position().expect("follows").end;
+    core.on_response(4, slow.id, answer(&slow, vec![(0, elsewhere.clone())]));
+    assert_eq!(end(), Offset(0), "it was about the first position");
+    flushed(&mut core);
+    let now = core.next_request(5).expect("names it");
+    core.on_response(6, now.id, answer(&now, vec![(0, elsewhere)]));
+    assert_eq!(end(), Offset(50), "the same answer in its turn");
+}
+
 #[test]
 fn after_an_unknown_result_everything_is_named_again_and_late_answers_change_nothing() {
     let mut core = core(2);
