@@ -190,6 +190,16 @@ pub const METADATA_DEPARTED_LISTED_MS: u64 = 3_000;
 /// longer true asks again after a second.
 pub const METADATA_DOUBT_MS: i64 = 250;
 
+/// Milliseconds between two looks of a controller for whether a quorum still answers it.
+pub const METADATA_QUORUM_LOOK_MS: u64 = 250;
+
+/// Milliseconds for which a candidate waits for votes before it stands again, at least: far longer
+/// than a vote takes on a working network.
+pub const RAFT_DUEL_MS_MIN: u64 = 150;
+
+/// Milliseconds over which that wait is spread, so that two candidates do not meet again.
+pub const RAFT_DUEL_SPREAD_MS: u64 = 300;
+
 /// Milliseconds between two tries of a metadata write that found the disk full.
 pub const METADATA_DISK_FULL_RETRY_MS: u64 = 200;
 

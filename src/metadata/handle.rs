@@ -14,12 +14,14 @@ use super::raft::{self, Haste, Peer, Running};
 use super::state::{Command, Refusal, RegisterBroker, Response};
 use super::{Error, MetadataOptions, StartAs, wire};
 use crate::env::clock::Clock;
-use crate::env::spawn;
+use crate::env::{rng, spawn};
 use crate::limits::{
-    CONTROL_CALL_MS_MAX, METADATA_PROPOSAL_TIMEOUT_MS, METADATA_PROPOSALS_MAX, REGISTRATION_MS_MAX,
+    CONTROL_CALL_MS_MAX, METADATA_PROPOSAL_TIMEOUT_MS, METADATA_PROPOSALS_MAX,
+    METADATA_QUORUM_LOOK_MS, RAFT_DUEL_MS_MIN, RAFT_DUEL_SPREAD_MS, REGISTRATION_MS_MAX,
 };
 use crate::rpc::{Caller, ControlHandler, Declined, Disconnected, Payload, RaftHandler};
 use crate::types::{BrokerEpoch, NodeId};
+use openraft::ServerState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -155,7 +157,7 @@ impl Handle {
         let membership = metrics.membership_config.membership();
         Status {
             node_id: self.0.proposer.node_id,
-            controller: metrics.current_leader.map(raft::node_id),
+            controller: self.0.proposer.controller(),
             term: metrics.current_term,
             voters: membership.voter_ids().map(raft::node_id).collect(),
             learners: membership.learner_ids().map(raft::node_id).collect(),
@@ -372,8 +374,9 @@ pub async fn start(options: MetadataOptions) -> Result<Handle, Error> {
         let members = BTreeMap::from([(node, Peer { rpc: options.rpc.clone() })]);
         raft.initialize(members).await.map_err(|error| failed(error.to_string()))?;
     }
-    follow_controller(&raft, &publisher);
     let handle = Handle::new(&options, running, publisher);
+    follow_controller(&handle.0.proposer);
+    end_duels(&raft);
     handle.follow_disconnections(&options);
     handle.lead_if_alone().await?;
     Ok(handle)
@@ -387,8 +390,11 @@ impl Handle {
     fn new(options: &MetadataOptions, running: Running, publisher: Arc<Publisher>) -> Self {
         let raft = running.raft.clone();
         let (cluster_id, node_id) = (options.cluster_id, options.node_id);
-        let proposer =
-            Arc::new(Proposer::new(cluster_id, node_id, raft.clone(), running.log(), publisher));
+        // As long as it takes a node that does not hear of the controller to count as isolated.
+        let quorum_ms_max = options.controller.session_timeout_ms.saturating_mul(2);
+        let (engine, log) = (raft.clone(), running.log());
+        let proposer = Proposer::new(cluster_id, node_id, engine, log, publisher, quorum_ms_max);
+        let proposer = Arc::new(proposer);
         let control_service = Arc::new(controller::Service::start(
             Arc::clone(&proposer),
             Arc::clone(&running.contacts),
@@ -504,15 +510,50 @@ impl Handle {
 }
 
 /// Keeps the image's controller up to date until the engine ends.
-fn follow_controller(raft: &raft::Raft, publisher: &Arc<Publisher>) {
-    let mut metrics = raft.server_metrics();
-    let publisher = Arc::clone(publisher);
+fn follow_controller(proposer: &Arc<Proposer>) {
+    let mut metrics = proposer.raft.server_metrics();
+    let proposer = Arc::clone(proposer);
     spawn::spawn("metadata-controller", async move {
         loop {
-            let leader = metrics.borrow_and_update().current_leader;
-            publisher.set_controller(leader.map(raft::node_id));
-            if metrics.changed().await.is_err() {
+            metrics.borrow_and_update();
+            proposer.publisher.set_controller(proposer.controller());
+            // A leader that lost its quorum is told by nobody.
+            let look_again = Duration::from_millis(METADATA_QUORUM_LOOK_MS);
+            if let Ok(Err(_)) = tokio::time::timeout(look_again, metrics.changed()).await {
                 return;
+            }
+        }
+    });
+}
+
+/// Lets a candidate that was not elected stand again at a moment of its own.
+///
+/// The engine draws its election time once, when it starts. Two members that drew nearly the same
+/// would go on standing against each other, and neither would win.
+fn end_duels(raft: &raft::Raft) {
+    let mut metrics = raft.server_metrics();
+    let raft = raft.clone();
+    spawn::spawn("metadata duels", async move {
+        loop {
+            let seen = metrics.borrow_and_update().clone();
+            if seen.state != ServerState::Candidate {
+                if metrics.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            let extra = u64::from(rng::positive_i32().unsigned_abs()) % RAFT_DUEL_SPREAD_MS;
+            let pause = Duration::from_millis(RAFT_DUEL_MS_MIN + extra);
+            let moves = |now: &openraft::metrics::RaftServerMetrics<_, _>| {
+                now.state != seen.state || now.vote != seen.vote
+            };
+            let moved = async { metrics.wait_for(moves).await.is_ok() };
+            let moved = tokio::time::timeout(pause, moved).await;
+            match moved {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(_) if raft.trigger().elect().await.is_err() => return,
+                Err(_) => {}
             }
         }
     });

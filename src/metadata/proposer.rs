@@ -33,6 +33,8 @@ pub(super) struct Proposer {
     pub(super) raft: raft::Raft,
     pub(super) log: LogView,
     pub(super) publisher: Arc<Publisher>,
+    /// For how long a leader may be without a quorum's answers before it counts as none.
+    quorum_ms_max: u64,
     permits: Semaphore,
     stopped: AtomicBool,
 }
@@ -59,10 +61,11 @@ impl Proposer {
         raft: raft::Raft,
         log: LogView,
         publisher: Arc<Publisher>,
+        quorum_ms_max: u64,
     ) -> Self {
         let permits = Semaphore::new(METADATA_PROPOSALS_MAX);
         let stopped = AtomicBool::new(false);
-        Self { cluster_id, node_id, raft, log, publisher, permits, stopped }
+        Self { cluster_id, node_id, raft, log, publisher, quorum_ms_max, permits, stopped }
     }
 
     /// From now on every proposal fails.
@@ -76,16 +79,26 @@ impl Proposer {
 
     /// Who leads the group, as far as this node knows.
     pub(super) fn controller(&self) -> Option<NodeId> {
-        self.raft.server_metrics().borrow().current_leader.map(raft::node_id)
+        let leader = self.raft.server_metrics().borrow().current_leader.map(raft::node_id);
+        leader.filter(|leader| *leader != self.node_id || self.leads())
     }
 
-    /// Whether this node leads the group, as far as it knows. While it can't write, for want of
-    /// room, the others elect another, and it will be the last to hear of it.
+    /// Whether this node leads the group, as far as it knows. The engine's leader stays one when
+    /// it hears of no quorum any more, and when it can't write for want of room; the others elect
+    /// another then, and it will be the last to know.
     pub(super) fn leads(&self) -> bool {
         let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow();
         let alone = || metrics.membership_config.membership().voter_ids().count() < 2;
-        metrics.state == ServerState::Leader && (!self.log.waits_for_room() || alone())
+        metrics.state == ServerState::Leader
+            && (alone() || (self.hears_of_a_quorum() && !self.log.waits_for_room()))
+    }
+
+    /// Whether a majority answered this leader lately, or it is so new that none could.
+    fn hears_of_a_quorum(&self) -> bool {
+        let metrics = self.raft.data_metrics();
+        let silent_ms = metrics.borrow().millis_since_quorum_ack;
+        silent_ms.is_none_or(|silent_ms| silent_ms <= self.quorum_ms_max)
     }
 
     /// Where a node is reached, as far as this one knows.

@@ -93,6 +93,10 @@ async fn ready(State(vitals): State<Arc<Vitals>>) -> Response {
         return (StatusCode::SERVICE_UNAVAILABLE, "starting or stopping\n").into_response();
     }
     match vitals.metadata.status().failure {
+        None if vitals.metadata.is_isolated() => {
+            let text = "no controller has answered this node for a while\n";
+            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+        }
         None if !vitals.broker.standing().borrow().unfenced => {
             let text = "the controller keeps this node from leading (fenced)\n";
             (StatusCode::SERVICE_UNAVAILABLE, text).into_response()

@@ -127,13 +127,13 @@ fn seeds(test: &str, mode: Mode, count: u64, seconds: u64) {
 
 #[test]
 fn nothing_acknowledged_is_lost_whatever_goes_wrong() {
-    seeds("nothing_acknowledged_is_lost_whatever_goes_wrong", Mode::Mixed, 20_000, 300);
+    seeds("nothing_acknowledged_is_lost_whatever_goes_wrong", Mode::Mixed, 20_000, 420);
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_when_all_nodes_lose_power_at_once() {
     let test = "nothing_acknowledged_is_lost_when_all_nodes_lose_power_at_once";
-    seeds(test, Mode::PowerLoss, 10_000, 200);
+    seeds(test, Mode::PowerLoss, 10_000, 180);
 }
 
 #[test]

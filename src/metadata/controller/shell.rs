@@ -25,13 +25,13 @@ use super::messages::{Heartbeat, HeartbeatAnswer};
 use crate::env::spawn;
 use crate::limits::{
     CONTROL_CALL_MS_MAX, CONTROL_RETRY_MS, CONTROLLER_QUEUE_MAX, LEADER_REBALANCE_PARTITIONS_MAX,
+    METADATA_QUORUM_LOOK_MS,
 };
 use crate::rpc::Alive;
 use crate::types::{BrokerEpoch, IncarnationId, NodeId};
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use openraft::ServerState;
 use openraft::error::RaftError;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -97,15 +97,16 @@ impl Shell {
                     Some(message) => self.refuse(message),
                     None => return,
                 },
+                // A quorum that answers again changes nothing that anybody is told.
+                () = tokio::time::sleep(Duration::from_millis(METADATA_QUORUM_LOOK_MS)) => {}
             }
         }
     }
 
     /// The term that this node leads, if it does.
     fn term(&self) -> Option<u64> {
-        let metrics = self.proposer.raft.server_metrics();
-        let metrics = metrics.borrow();
-        (metrics.state == ServerState::Leader).then(|| metrics.vote.leader_id().term)
+        let leads = self.proposer.leads();
+        leads.then(|| self.proposer.raft.server_metrics().borrow().vote.leader_id().term)
     }
 
     fn refuse(&self, message: Message) {
@@ -155,7 +156,14 @@ impl Shell {
                     Some((image, delta)) => work.applied(&image, &delta),
                 },
                 Some(done) = work.beside.next() => work.done(done),
-                _ = ticks.tick(), if hears => work.step(Input::Tick),
+                _ = ticks.tick() => {
+                    if self.term() != Some(term) {
+                        break End::Term;
+                    }
+                    if hears {
+                        work.step(Input::Tick);
+                    }
+                }
                 _ = rebalance.tick(), if self.options.auto_leader_rebalance => work.rebalance(),
                 message = self.messages.recv() => match message {
                     None => break End::Engine,

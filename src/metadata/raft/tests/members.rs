@@ -339,6 +339,13 @@ async fn a_controller_that_is_cut_off_commits_nothing_and_follows_afterwards() {
     let next = others[0].handle().status().controller.expect("there is one");
     assert_ne!(next, old);
     assert_eq!(zombie.handle().image().applied_count(), before);
+    // It finds out by itself, from silence, and says so.
+    wait("the old controller to give up", async || {
+        let (status, image) = (zombie.handle().status(), zombie.handle().image());
+        (status.controller.is_none() && image.controller().is_none()).then_some(())
+    })
+    .await;
+    assert!(zombie.handle().quorum().await.is_err(), "it can't speak for the group");
     group.mesh.isolate(old, &group.ids(), false);
     group.agree().await;
     // Its entry was cut off; in larger groups another member could still have it.
