@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long a node may take to become ready before a test gives up.
-const READY_MS_MAX: u64 = 30_000;
+const READY_MS_MAX: u64 = 180_000;
 
 /// How long a node may take to stop after SIGTERM before a test gives up.
 const STOP_MS_MAX: u64 = 30_000;
