@@ -156,7 +156,8 @@ pub struct NodeConfig {
     pub advertise: Option<HostPort>,
     /// The failure domain that this node is in.
     pub rack: Option<String>,
-    /// Nodes of the cluster to join, by their rpc addresses; empty unless joining.
+    /// Nodes of the cluster to join, by their rpc addresses; for `init`, nodes that must not be in a
+    /// cluster yet.
     pub seeds: Vec<HostPort>,
     /// Settings under Kafka's broker config names.
     pub broker: BrokerConfig,

@@ -553,6 +553,9 @@ pub const REGISTRATION_MS_MAX: u64 = 60_000;
 /// How long a joining node asks its seeds before it gives up.
 pub const JOIN_MS_MAX: u64 = 15_000;
 
+/// How long `node init` waits for its seeds to say that they have a cluster already.
+pub const FOUNDING_ANSWER_MS_MAX: u64 = 3_000;
+
 /// How long a stopping node waits until others lead what it led.
 pub const LEAVE_MS_MAX: u64 = 10_000;
 

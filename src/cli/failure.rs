@@ -72,12 +72,8 @@ impl From<config::Error> for Failure {
 
 impl From<node::Error> for Failure {
     fn from(error: node::Error) -> Self {
-        match error {
-            node::Error::AlreadyInitialised { .. }
-            | node::Error::NotEmpty { .. }
-            | node::Error::NotInitialised { .. }
-            | node::Error::JoinUnfinished { .. }
-            | node::Error::WrongIdentity { .. } => Self::Usage(error.to_string()),
+        match error.exit_code() {
+            2 => Self::Usage(error.to_string()),
             _ => Self::plain(error.to_string()),
         }
     }

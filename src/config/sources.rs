@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// The flags of `node init`, `node join` and `node start`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct NodeFlags {
-    /// Nodes of the cluster to join, set by `node join`
+    /// Nodes to ask before there is one here, set by `node init` and `node join`
     #[arg(skip)]
     pub seed: Option<String>,
     /// Directory that holds everything of the node [env: PURLIN_DATA_DIR]

@@ -32,7 +32,43 @@ pub(super) struct Standing {
     /// Whether this node may stop: it leads nothing that others could lead.
     pub(super) may_stop: bool,
     /// Why this node must end: it was removed, or another process has its id.
-    pub(super) gone: Option<String>,
+    pub(super) gone: Option<Gone>,
+}
+
+/// Why this node must end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Gone {
+    reason: String,
+    /// Whether no later start of this directory can be taken either.
+    for_good: bool,
+}
+
+impl Gone {
+    /// The cluster does not have this node, and will not have it again.
+    pub(super) fn for_good(reason: String) -> Self {
+        Self { reason, for_good: true }
+    }
+
+    /// A later start may be taken.
+    pub(super) fn for_now(reason: String) -> Self {
+        Self { reason, for_good: false }
+    }
+}
+
+impl From<Error> for Gone {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::NotAMember(reason) => Self::for_good(reason),
+            Error::NotRegistered(reason) => Self::for_now(reason),
+            other => Self::for_now(other.to_string()),
+        }
+    }
+}
+
+impl From<Gone> for Error {
+    fn from(gone: Gone) -> Self {
+        if gone.for_good { Self::NotAMember(gone.reason) } else { Self::NotRegistered(gone.reason) }
+    }
 }
 
 /// This process as a broker.
@@ -86,10 +122,10 @@ impl Broker {
     }
 
     /// Says that this node is out: it was removed, or replaced.
-    pub(super) fn gone(&self, reason: String) {
+    pub(super) fn gone(&self, why: Gone) {
         self.standing.send_if_modified(|standing| {
             let first = standing.gone.is_none();
-            standing.gone.get_or_insert(reason);
+            standing.gone.get_or_insert(why);
             first
         });
     }
@@ -115,7 +151,10 @@ impl Broker {
                     let may_pass = refusal.kind == RefusalKind::DuplicateBroker
                         && begun.elapsed() < REFUSED_MAX;
                     if !may_pass {
-                        return Err(Error::NotRegistered(refusal.message));
+                        return Err(match refusal.kind {
+                            RefusalKind::BrokerNotRegistered => Error::NotAMember(refusal.message),
+                            _ => Error::NotRegistered(refusal.message),
+                        });
                     }
                     last = refusal.message;
                 }
@@ -127,7 +166,7 @@ impl Broker {
             if let Some(refusal) = self.peers.refusal()
                 && begun.elapsed() >= REFUSED_MAX
             {
-                return Err(Error::NotRegistered(refusal));
+                return Err(refusal.into());
             }
             if begun.elapsed() >= limit {
                 return Err(self.no_controller(last, begun.elapsed()));
@@ -162,7 +201,7 @@ impl Broker {
         match tokio::time::timeout(limit, waiting).await {
             Ok(Ok(now)) => match &now.gone {
                 None => Ok(()),
-                Some(reason) => Err(Error::NotRegistered(reason.clone())),
+                Some(gone) => Err(gone.clone().into()),
             },
             _ => Err(self.no_controller("no heartbeat was answered".to_owned(), limit)),
         }
@@ -191,7 +230,7 @@ impl Broker {
                     tokio::select! {
                         () = shutdown.wait() => return,
                         result = self.register() => if let Err(error) = result {
-                            self.gone(error.to_string());
+                            self.gone(error.into());
                         },
                     }
                 }

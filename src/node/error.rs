@@ -140,9 +140,31 @@ pub enum Error {
         /// How long it was tried.
         waited_s: u64,
     },
-    /// What answers at a seed's address is no node, or one of another release.
+    /// What answers at a seed's address is no node.
     #[error("{0}; --seed takes the rpc address of a running node, as its `ready` line names it")]
     BadSeed(String),
+    /// The seed's release and this one have no protocol in common.
+    #[error("{cause}; {advice}")]
+    OtherProtocol {
+        /// Who speaks what.
+        cause: String,
+        /// Which of the two to upgrade.
+        advice: &'static str,
+    },
+    /// `node init` where a seed belongs to a cluster.
+    #[error(
+        "the node at {seed} belongs to cluster {cluster_id} already, and a second cluster would be \
+         made beside it; let this machine join: purlin node join --seed {seed} --data-dir {}; if a \
+         second cluster is meant, leave that node out of --seed (PURLIN_SEED)", .dir.display()
+    )]
+    ClusterExists {
+        /// Who answered.
+        seed: String,
+        /// Its cluster.
+        cluster_id: ClusterId,
+        /// The directory that was to be the new cluster's first node.
+        dir: PathBuf,
+    },
     /// The cluster refuses the node.
     #[error("the cluster at {seed} does not let this node in: {reason}")]
     NotAdmitted {
@@ -177,7 +199,10 @@ pub enum Error {
         /// How long it waited.
         waited_s: u64,
     },
-    /// The cluster does not have this node as a broker (any more).
+    /// The cluster does not have this node (any more), and will not have it again.
+    #[error("the cluster does not take this node: {0}")]
+    NotAMember(String),
+    /// The cluster does not take this node as a broker now: another process has its id.
     #[error("the cluster does not take this node: {0}")]
     NotRegistered(String),
     /// The metadata group does not come up.
@@ -201,7 +226,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code for the command: 2 for what was used wrongly, 1 for what failed.
+    /// The exit code for the command: 2 for what another start would not change (used wrongly, or
+    /// refused by the cluster for good), 1 for what failed.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -210,6 +236,11 @@ impl Error {
             | Self::NotInitialised { .. }
             | Self::JoinUnfinished { .. }
             | Self::WrongIdentity { .. }
+            | Self::OtherProtocol { .. }
+            | Self::ClusterExists { .. }
+            | Self::NotAdmitted { .. }
+            | Self::OtherClusterSeed { .. }
+            | Self::NotAMember(_)
             | Self::Config(_) => 2,
             _ => 1,
         }

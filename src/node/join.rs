@@ -88,14 +88,31 @@ pub(super) async fn ask_in(dir: &mut DataDir, joiner: &Joiner<'_>) -> Result<(),
     }
 }
 
+/// The refusal for a seed of a release that this one cannot talk to.
+pub(super) fn other_protocol(error: &rpc::Error, ours_is_older: bool) -> Error {
+    let advice = if ours_is_older {
+        "upgrade purlin on this machine to the release of that node"
+    } else {
+        "upgrade that node and the rest of its cluster first, or use their release here"
+    };
+    Error::OtherProtocol { cause: error.to_string(), advice }
+}
+
 async fn ask(seed: &HostPort, joiner: &Joiner<'_>, admission: &Admission) -> Asked {
     let call = metadata::admission_call(admission);
     let address = seed.to_string();
     let answer = rpc::admit(&address, joiner.incarnation, joiner.rpc, call, ANSWER).await;
     let (_, payload) = match answer {
         Ok(answer) => answer,
-        Err(error @ (rpc::Error::NotANode { .. } | rpc::Error::Version { .. })) => {
+        Err(error @ rpc::Error::NotANode { .. }) => {
             return Asked::Never(Error::BadSeed(error.to_string()));
+        }
+        Err(error @ rpc::Error::ProtocolVersion { ours_is_older, .. }) => {
+            return Asked::Never(other_protocol(&error, ours_is_older));
+        }
+        // The answer's version is newer than what this release knows.
+        Err(error @ rpc::Error::Version { .. }) => {
+            return Asked::Never(other_protocol(&error, true));
         }
         Err(rpc::Error::Refused { reason, .. }) => {
             return Asked::Never(Error::NotAdmitted { seed: address, reason });

@@ -2,7 +2,7 @@
 
 use super::Error;
 use super::admin::{Phase, Vitals};
-use super::broker::Broker;
+use super::broker::{Broker, Gone};
 use super::data_dir::DataDir;
 use super::maintenance::NodeNotices;
 use super::reconcile::Reconciler;
@@ -162,8 +162,9 @@ impl RunningNode {
                     None
                 }
                 gone = standing.wait_for(|now| now.gone.is_some()) => {
-                    let reason = gone.ok().and_then(|now| now.gone.clone()).unwrap_or_default();
-                    Some(Error::NotRegistered(reason))
+                    let unknown = || Gone::for_now("its heartbeats ended".to_owned());
+                    let gone = gone.ok().and_then(|now| now.gone.clone());
+                    Some(gone.unwrap_or_else(unknown).into())
                 }
                 what = first_to_end(&mut self.serving, &mut self.parts.tasks) => {
                     Some(Error::Unclean(format!("the {what} ended by itself")))

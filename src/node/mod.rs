@@ -14,6 +14,7 @@ mod broker;
 mod counts;
 mod data_dir;
 mod error;
+mod founding;
 mod join;
 mod lifecycle;
 mod maintenance;

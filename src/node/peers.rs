@@ -1,6 +1,7 @@
 //! The connections to other nodes, as the metadata group uses them, with a memory of what went wrong
 //! on them: for people, and to find out that other nodes refuse this one.
 
+use super::broker::Gone;
 use crate::metadata::{Answer, Peers, RaftCall};
 use crate::rpc::{self, Alive, Disconnected, Payload, Pool};
 use crate::types::NodeId;
@@ -22,8 +23,8 @@ pub(super) struct PoolPeers {
 #[derive(Debug, Clone)]
 struct Trouble {
     text: String,
-    /// Whether that node refuses this one, rather than being out of reach.
-    refused: bool,
+    /// What that node said, if it refuses this one rather than being out of reach.
+    refused: Option<Gone>,
 }
 
 impl PoolPeers {
@@ -33,9 +34,9 @@ impl PoolPeers {
 
     /// What other nodes said when they refused this one: that it was removed, or that another
     /// process serves with its id.
-    pub(super) fn refusal(&self) -> Option<String> {
+    pub(super) fn refusal(&self) -> Option<Gone> {
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        trouble.values().find(|one| one.refused).map(|one| one.text.clone())
+        trouble.values().find_map(|one| one.refused.clone())
     }
 
     /// Which nodes were tried in vain, and why it failed, for people.
@@ -62,8 +63,13 @@ impl PoolPeers {
                     trouble.remove(&node);
                 }
                 Err(error) => {
-                    let refused = matches!(error, rpc::Error::Refused { .. });
-                    trouble.insert(node, Trouble { text: error.to_string(), refused });
+                    let text = error.to_string();
+                    let refused = match error {
+                        rpc::Error::Removed { .. } => Some(Gone::for_good(text.clone())),
+                        rpc::Error::Refused { .. } => Some(Gone::for_now(text.clone())),
+                        _ => None,
+                    };
+                    trouble.insert(node, Trouble { text, refused });
                 }
             }
             result

@@ -2,8 +2,9 @@
 
 use super::admin::{self, Phase, Vitals};
 use super::advertise;
-use super::broker::Broker;
-use super::data_dir::DataDir;
+use super::broker::{Broker, Gone};
+use super::data_dir::{self, DataDir};
+use super::founding;
 use super::join::{self, Joiner};
 use super::lifecycle::{Parts, RunningNode, Task};
 use super::maintenance::{self, NodeNotices};
@@ -12,7 +13,7 @@ use super::petitions;
 use super::reconcile::Reconciler;
 use super::services::{ControlService, RaftService, ReplicaService};
 use super::{Error, kafka_listener};
-use crate::config::{HostPort, NodeConfig};
+use crate::config::{HostPort, NodeConfig, StartMode};
 use crate::env::clock::{Clock, SystemClock};
 use crate::env::descriptors;
 use crate::env::disk::{Disk, RealDisk};
@@ -56,8 +57,11 @@ pub fn start(config: NodeConfig) -> Result<RunningNode, Error> {
     descriptors::raise_limit();
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let dir = DataDir::take(&config, Arc::clone(&disk))?;
     let control = runtime("purlin-control", CONTROL_THREADS, CONTROL_BLOCKING_THREADS_MAX)?;
+    if config.mode == StartMode::Init && !data_dir::holds_node(&config.data_dir)? {
+        control.block_on(founding::refuse_if_there_is_a_cluster(&config))?;
+    }
+    let dir = DataDir::take(&config, Arc::clone(&disk))?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let data = runtime("purlin-data", cores.min(DATA_THREADS_MAX), DATA_BLOCKING_THREADS_MAX)?;
 
@@ -492,7 +496,8 @@ async fn follow(
         let Some((image, delta)) = next else { return };
         let alive = image.is_alive(broker.node_id());
         if image.state().node(broker.node_id()).is_some_and(|node| node.removed) {
-            broker.gone(format!("node {} was removed from the cluster", broker.node_id()));
+            let reason = format!("node {} was removed from the cluster", broker.node_id());
+            broker.gone(Gone::for_good(reason));
         }
         let worker = Arc::clone(&reconciler);
         let applied_count = image.applied_count();

@@ -101,6 +101,7 @@ async fn dial_now(
             address: address.to_owned(),
             theirs: "newer than this release knows".to_owned(),
             ours: range(VERSIONS),
+            ours_is_older: true,
         }),
     }
 }
@@ -150,6 +151,7 @@ fn check(address: &str, hello: &Hello, welcome: Welcome) -> Result<Welcome, Erro
             address: address(),
             theirs: range((welcome.version, welcome.version)),
             ours: range(hello.versions),
+            ours_is_older: welcome.version > newest,
         });
     }
     match (hello.cluster_id, hello.wanted) {
@@ -179,7 +181,9 @@ fn refused(address: &str, hello: &Hello, refusal: Refusal) -> Error {
             address,
             theirs: format!("{} (release {})", range(refusal.versions), refusal.identity.version),
             ours: format!("{} (release {})", range(hello.versions), hello.release),
+            ours_is_older: refusal.versions.1 > hello.versions.1,
         },
+        (Some(Reason::Removed), _, _) => Error::Removed { address, reason: refusal.text },
         (Some(Reason::Busy), _, _) => Error::Unreachable { address, reason: refusal.text },
         _ => Error::Refused { address, reason: refusal.text },
     }

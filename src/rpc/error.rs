@@ -35,13 +35,21 @@ pub enum Error {
         /// Who was expected.
         wanted: NodeId,
     },
-    /// The other side refuses this process: another one with the same node id lives, or the node was
-    /// removed from the cluster, or there are too many connections. Nothing was sent.
+    /// The other side refuses this process: another one with the same node id lives, or there are too
+    /// many connections. Nothing was sent.
     #[error("the node at {address} refuses this one: {reason}")]
     Refused {
         /// What was tried.
         address: String,
         /// Why.
+        reason: String,
+    },
+    /// The node was removed from the cluster. Nothing was sent: never try again.
+    #[error("the node at {address} refuses this one: {reason}")]
+    Removed {
+        /// What was tried.
+        address: String,
+        /// Its words.
         reason: String,
     },
     /// The two nodes have no protocol version in common: upgrade the older of the two. Nothing was
@@ -54,6 +62,8 @@ pub enum Error {
         theirs: String,
         /// What we speak.
         ours: String,
+        /// Whether this side is the older of the two.
+        ours_is_older: bool,
     },
     /// What answers at the address does not speak the protocol of nodes. Nothing was sent.
     #[error("{address} is not the rpc port of a node: {reason}")]
@@ -111,6 +121,7 @@ impl Error {
             | Self::OtherCluster { .. }
             | Self::OtherNode { .. }
             | Self::Refused { .. }
+            | Self::Removed { .. }
             | Self::NotANode { .. }
             | Self::ProtocolVersion { .. }
             | Self::TooLarge { .. }
@@ -136,6 +147,7 @@ impl Error {
             Self::Refused { .. } => {
                 "stop the other process, or join with an empty --data-dir and without --node-id"
             }
+            Self::Removed { .. } => "join with an empty --data-dir and without --node-id",
             Self::ProtocolVersion { .. } | Self::Version { .. } => {
                 "upgrade the older of the two nodes"
             }

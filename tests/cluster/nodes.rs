@@ -7,7 +7,11 @@ mod common;
 use common::cluster::{Cluster, metric};
 use common::shell::run;
 use common::{Node, Place, purlin, scratch};
+use purlin::rpc::Identity;
+use purlin::rpc::handshake::{Reason, Refusal, answer_bytes};
+use purlin::types::{ClusterId, IncarnationId, NodeId};
 use serde_json::Value;
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -167,6 +171,67 @@ fn seeds_that_are_none_are_named_with_what_is_wrong() {
 }
 
 #[test]
+fn a_seed_of_a_newer_release_is_refused_by_name_at_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let seed = listener.local_addr().expect("bound").to_string();
+    let asked = std::thread::spawn(move || {
+        let identity = Identity {
+            cluster_id: ClusterId([1; 16]),
+            node_id: NodeId(1),
+            incarnation: IncarnationId([1; 16]),
+            version: "99.1.0".to_owned(),
+        };
+        let mut refusal = Refusal::new(identity, Reason::Version, "other protocol versions");
+        refusal.versions = (7, 9);
+        let answer = answer_bytes(&Err(refusal));
+        for _ in 0..2 {
+            let (mut socket, _) = listener.accept().expect("a caller");
+            let mut preamble = [0; 8];
+            socket.read_exact(&mut preamble).expect("a hello");
+            let mut hello = vec![0; usize::from(u16::from_be_bytes([preamble[6], preamble[7]]))];
+            socket.read_exact(&mut hello).expect("the whole hello");
+            socket.write_all(&answer).expect("answered");
+        }
+    });
+    let folder = scratch("newer-");
+    for how in ["join", "init"] {
+        let (code, text) = refused(&[how, "--seed", &seed], &folder.path().join(how));
+        assert_eq!(code, 2, "{text}");
+        for part in [seed.as_str(), "7 to 9", "99.1.0", "upgrade purlin on this machine"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        assert!(!text.contains("rpc address"), "not a matter of ports: {text}");
+    }
+    // One call each: nothing was tried again.
+    asked.join().expect("two callers");
+}
+
+#[test]
+fn init_founds_no_second_cluster_beside_its_seeds() {
+    let first = Node::init(&[]);
+    let seed = first.ready().rpc.clone();
+    let unused = {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.local_addr().expect("bound").to_string()
+    };
+    let folder = scratch("second-");
+    let data = folder.path().join("data");
+    let (code, text) = refused(&["init", "--or-start", "--seed", &unused, "--seed", &seed], &data);
+    assert_eq!(code, 2, "{text}");
+    let way_out = format!("purlin node join --seed {seed}");
+    for part in [&way_out, &first.ready().cluster] {
+        assert!(text.contains(part.as_str()), "{part} in {text}");
+    }
+    // Nothing was left that would be in the way of it.
+    let joined = Node::start_at(Place::loopback(&data), &["join", "--seed", &seed], Vec::new());
+    assert_eq!(joined.ready().cluster, first.ready().cluster);
+    // Who does not answer is no obstacle.
+    let alone = Place::loopback(&folder.path().join("alone"));
+    let founder = Node::start_at(alone, &["init", "--seed", &unused], Vec::new());
+    assert_ne!(founder.ready().cluster, first.ready().cluster);
+}
+
+#[test]
 fn seeds_of_another_cluster_do_not_take_over_a_node() {
     let mut ours = Node::init(&[]);
     let theirs = Node::init(&[]);
@@ -183,7 +248,7 @@ fn seeds_of_another_cluster_do_not_take_over_a_node() {
     );
     std::fs::write(data.join("meta.properties"), identity).expect("written");
     let (code, text) = refused(&["join", "--seed", &theirs.ready().rpc], &data);
-    assert_eq!(code, 1, "{text}");
+    assert_eq!(code, 2, "{text}");
     for part in [&ours.ready().cluster, &theirs.ready().cluster, &theirs.ready().rpc] {
         assert!(text.contains(part.as_str()), "{part} in {text}");
     }
@@ -213,7 +278,7 @@ fn a_node_that_lost_its_disk_gets_a_new_id_or_is_refused_with_the_way_out() {
     let (code, text) = refused(&["start"], &data);
     assert!(code == 2 && text.contains("purlin node join"), "{code}: {text}");
     let (code, text) = refused(&["join", "--seed", &seed, "--node-id", "3"], &data);
-    assert_eq!(code, 1, "{text}");
+    assert_eq!(code, 2, "{text}");
     assert!(text.contains("--node-id") && text.contains("purlin node remove 3"), "{text}");
     std::fs::remove_dir_all(&data).expect("removed");
     let fresh = Node::start_at(Place::loopback(&data), &["join", "--seed", &seed], Vec::new());
@@ -304,9 +369,10 @@ fn a_node_is_removed_once_its_replicas_are_elsewhere() {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert!(gone.log().contains("removed from the cluster"), "{}", gone.log());
+    assert_eq!(gone.exit_code(), Some(2), "a restart would not help:\n{}", gone.log());
     let data = gone.data().to_owned();
     let (code, text) = refused(&["start"], &data);
-    assert_eq!(code, 1, "{text}");
+    assert_eq!(code, 2, "{text}");
     assert!(text.contains("removed"), "{text}");
 }
 

@@ -244,6 +244,11 @@ impl Node {
         self.child.try_wait().expect("the node can be waited for").is_none()
     }
 
+    /// The exit code, once the process has ended by itself.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        self.child.try_wait().expect("the node can be waited for").and_then(|status| status.code())
+    }
+
     /// Fails unless the process still runs.
     pub fn assert_alive(&mut self) {
         let ended = self.child.try_wait().expect("the node can be waited for");

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -108,6 +109,12 @@ def compose(work):
     read = purlin("consume", "orders", "--from-beginning", "--exit-at-end", "-b", f"{address['node3']}:9092")
     assert sorted(read.split()) == ["one", "three", "two"], read
     print("compose: three nodes, each restarted once, hold what was written before")
+    # The first node loses its volume: it founds no second cluster beside the others.
+    nodes.pop("node1").stop()
+    shutil.rmtree(work / "node1")
+    done = subprocess.run([PURLIN, *words("node1")], capture_output=True, text=True, timeout=READY_SECONDS)
+    assert done.returncode == 2 and "purlin node join --seed" in done.stderr, done
+    print("compose: a first node without its volume is told to join")
     for node in nodes.values():
         node.stop()
 

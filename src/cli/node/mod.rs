@@ -16,7 +16,7 @@ use crate::node;
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum NodeCommand {
     /// Make a new cluster with this machine as its first node, and serve
-    Init(NewNode),
+    Init(InitFlags),
     /// Make this machine another node of a cluster, and serve
     Join(JoinFlags),
     /// Serve with the node that a directory holds
@@ -29,7 +29,7 @@ pub(super) enum NodeCommand {
     Remove(remove::RemoveArgs),
 }
 
-/// Flags of `node init`.
+/// What `node init` and `node join` have in common.
 #[derive(Debug, clap::Args)]
 pub(super) struct NewNode {
     #[command(flatten)]
@@ -39,12 +39,23 @@ pub(super) struct NewNode {
     or_start: bool,
 }
 
+/// Flags of `node init`.
+#[derive(Debug, clap::Args)]
+pub(super) struct InitFlags {
+    /// Machines that may have a cluster already, by their rpc addresses: if one answers, no second
+    /// cluster is made [env: PURLIN_SEED]
+    #[arg(long, value_name = "RPC_ADDR,…")]
+    seed: Vec<String>,
+    #[command(flatten)]
+    new: NewNode,
+}
+
 /// Flags of `node join`.
 #[derive(Debug, clap::Args)]
 pub(super) struct JoinFlags {
     /// Nodes of the cluster, by their rpc addresses, tried in turn [env: PURLIN_SEED]
     #[arg(long, value_name = "RPC_ADDR,…")]
-    seed: Option<String>,
+    seed: Vec<String>,
     #[command(flatten)]
     new: NewNode,
 }
@@ -58,11 +69,8 @@ impl NodeCommand {
 
 pub(super) fn run(command: NodeCommand) -> Result<(), Failure> {
     match command {
-        NodeCommand::Init(new) => serve_new(StartMode::Init, &new.node, new.or_start),
-        NodeCommand::Join(JoinFlags { seed, new }) => {
-            let flags = NodeFlags { seed, ..new.node };
-            serve_new(StartMode::Join, &flags, new.or_start)
-        }
+        NodeCommand::Init(InitFlags { seed, new }) => serve_new(StartMode::Init, seed, new),
+        NodeCommand::Join(JoinFlags { seed, new }) => serve_new(StartMode::Join, seed, new),
         NodeCommand::Start(flags) => serve(StartMode::Start, &flags),
         NodeCommand::List(args) => block_on(list::run(args)),
         NodeCommand::Drain(args) => block_on(drain::run(args)),
@@ -74,10 +82,12 @@ fn serve(mode: StartMode, flags: &NodeFlags) -> Result<(), Failure> {
     Ok(node::run(node::load_config(mode, flags)?)?)
 }
 
-fn serve_new(mode: StartMode, flags: &NodeFlags, or_start: bool) -> Result<(), Failure> {
-    let config = node::load_config(mode, flags)?;
-    if or_start && node::holds_node(&config.data_dir)? {
-        return serve(StartMode::Start, flags);
+fn serve_new(mode: StartMode, seeds: Vec<String>, new: NewNode) -> Result<(), Failure> {
+    let seed = (!seeds.is_empty()).then(|| seeds.join(","));
+    let flags = NodeFlags { seed, ..new.node };
+    let config = node::load_config(mode, &flags)?;
+    if new.or_start && node::holds_node(&config.data_dir)? {
+        return serve(StartMode::Start, &flags);
     }
     Ok(node::run(config)?)
 }

@@ -37,7 +37,7 @@ async fn a_removed_node_is_refused_with_the_reason() {
     let server = node_with(1, 1, 1, "127.0.0.1:0", answering).await;
     let error = call(&caller(2, 2), 1, &server.address).await;
     let reason = "node 2 was removed".to_owned();
-    assert_eq!(error, Error::Refused { address: server.address.clone(), reason });
+    assert_eq!(error, Error::Removed { address: server.address.clone(), reason });
 }
 
 /// Says a hello of its own making.
