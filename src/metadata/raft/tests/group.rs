@@ -4,6 +4,7 @@ use super::super::super::state::tests::{Script, admission, create_topics, regist
 use super::super::super::{Command, Error, Handle, Response, start};
 use super::*;
 use crate::env::disk_memory::MemoryDisk;
+use crate::env::spawn;
 use crate::metadata::state::State;
 use std::path::PathBuf;
 
@@ -240,26 +241,23 @@ async fn a_full_disk_is_waited_for() {
     register(&handle).await;
     for round in 0..2 {
         node.disk.set_capacity(1);
-        let waiting = tokio::spawn({
-            let handle = handle.clone();
-            async move { handle.propose(topic(round)).await }
-        });
+        let proposing = handle.clone();
+        let waiting = spawn::spawn("test", async move { proposing.propose(topic(round)).await });
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
         assert!(!waiting.is_finished(), "answered without room: {:?}", waiting.await);
         assert_eq!(handle.status().failure, None);
         assert_eq!(state(&handle).topics().count(), usize::try_from(round).expect("small"));
         node.disk.set_capacity(u64::MAX);
-        waiting.await.expect("no panic").expect("created once there was room");
+        let created = waiting.await.expect("ends").expect("no panic");
+        created.expect("created once there was room");
     }
     node.disk.set_capacity(1);
-    let waiting = tokio::spawn({
-        let handle = handle.clone();
-        async move { handle.propose(topic(9)).await }
-    });
+    let proposing = handle.clone();
+    let waiting = spawn::spawn("test", async move { proposing.propose(topic(9)).await });
     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     // What could not be written for a fast start is said; the next start looks for itself.
     let _ = handle.shutdown().await;
-    assert!(waiting.await.expect("no panic").is_err());
+    assert!(waiting.await.expect("ends").expect("no panic").is_err());
     drop(handle);
     node.disk.set_capacity(u64::MAX);
     let handle = node.start().await.expect("starts again");
