@@ -1,6 +1,7 @@
 //! `purlin dev`: a cluster on this machine, for as long as the command runs.
 
 use super::failure::Failure;
+use super::text::counted;
 use crate::config::{NodeFlags, StartMode};
 use crate::env::disk::{Disk as _, RealDisk};
 use crate::env::rng;
@@ -92,12 +93,12 @@ fn say(dir: &Path, nodes: &[RunningNode]) -> Result<(), Failure> {
     }
     writeln!(
         out,
-        "\n{} nodes in {}; Ctrl-C stops them and removes it\n\n  \
+        "\n{} in {}; Ctrl-C stops them and removes it\n\n  \
          export PURLIN_BOOTSTRAP={bootstrap}\n  \
          purlin topic create hello -p 3\n  \
          echo world | purlin produce hello\n  \
          purlin consume hello --from-beginning --exit-at-end",
-        nodes.len(),
+        counted(nodes.len(), "node"),
         dir.display()
     )?;
     Ok(out.flush()?)

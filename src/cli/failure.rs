@@ -32,6 +32,22 @@ impl Failure {
         Self::Failed { cause: cause.into(), next: None }
     }
 
+    /// What a change of the cluster failed with. When its outcome is unknown, it may still be made:
+    /// a broker that was asked may hand it on later. `look` is the command that shows it.
+    pub(super) fn of_change(error: Error, look: &str) -> Self {
+        let unknown = matches!(error, Error::Timeout { .. } | Error::Disconnected { .. })
+            || error.code() == Some(ErrorCode::RequestTimedOut);
+        if !unknown {
+            return error.into();
+        }
+        Self::new(
+            format!(
+                "{error}; the change may still be made, now or once the cluster has a controller"
+            ),
+            format!("{look}, to see whether it was; purlin cluster health, for what is wrong"),
+        )
+    }
+
     pub(super) fn code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
@@ -162,6 +178,22 @@ pub(super) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_change_of_unknown_outcome_says_that_it_may_still_be_made() {
+        let address = crate::client::Address::new("h", 9092);
+        let late = Error::Timeout { address, what: "CreateTopics", waited_ms: 30_000 };
+        let refused = |code| Error::refused("creating topic 't'", code, None);
+        for error in [late, refused(ErrorCode::RequestTimedOut)] {
+            let failure = Failure::of_change(error, "purlin topic describe t");
+            let Failure::Failed { cause, next } = failure else { panic!("not usage") };
+            assert!(cause.contains("may still be made"), "{cause}");
+            assert!(next.is_some_and(|next| next.starts_with("purlin topic describe t")));
+        }
+        let known = Failure::of_change(refused(ErrorCode::InvalidPartitions), "look");
+        let Failure::Failed { cause, .. } = known else { panic!("not usage") };
+        assert!(!cause.contains("may still be made"), "{cause}");
+    }
 
     #[test]
     fn a_mistyped_topic_gets_a_suggestion_and_exit_code_one() {

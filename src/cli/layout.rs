@@ -76,8 +76,11 @@ pub(super) async fn carry_out(
                 replicas: one.replicas.clone(),
             })
             .collect();
-        for outcome in admin.reassign(&moves).await? {
-            outcome?;
+        let undecided = |error| {
+            Failure::of_change(error, "purlin topic describe, for the replicas of each partition")
+        };
+        for outcome in admin.reassign(&moves).await.map_err(undecided)? {
+            outcome.map_err(undecided)?;
         }
     }
     if !wait {

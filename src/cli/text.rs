@@ -2,6 +2,11 @@
 
 use crate::types::TimestampMs;
 
+/// A count with its noun: `1 node`, `3 nodes`.
+pub(super) fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Turns `\n`, `\r`, `\t`, `\0`, `\\` and `\xNN` into the bytes they stand for.
 ///
 /// # Errors

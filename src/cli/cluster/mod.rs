@@ -6,6 +6,7 @@ use super::connect::{Connect, block_on};
 use super::failure::Failure;
 use super::node::{NodeRow, node_rows};
 use super::output::{Output, table};
+use super::text::counted;
 use crate::client::Admin;
 use serde::Serialize;
 
@@ -66,10 +67,10 @@ async fn describe(args: ClusterArgs) -> Result<(), Failure> {
         let columns =
             ["node", "address", "rack", "state", "controller", "role", "leaders", "replicas"];
         Ok(format!(
-            "cluster {}\ncontroller {controller}{term}, {} topics, {} partitions\n\n{}",
+            "cluster {}\ncontroller {controller}{term}, {}, {}\n\n{}",
             it.cluster,
-            it.topics,
-            it.partitions,
+            counted(it.topics, "topic"),
+            counted(it.partitions, "partition"),
             table(&columns, &it.brokers)?
         ))
     })

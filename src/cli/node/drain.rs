@@ -4,10 +4,11 @@ use crate::cli::connect::Connect;
 use crate::cli::failure::Failure;
 use crate::cli::layout::LOOK_EVERY;
 use crate::cli::progress::StatusLine;
+use crate::cli::text::counted;
 use crate::cli::topic::tell;
-use crate::client::Admin;
 use crate::client::admin::{ConfigChange, Resource};
 use crate::client::cluster::Snapshot;
+use crate::client::{Admin, Error};
 use crate::metadata::state::configs::DRAIN;
 use crate::types::NodeId;
 use std::time::{Duration, Instant};
@@ -37,9 +38,12 @@ pub(super) async fn run(args: DrainArgs) -> Result<(), Failure> {
     require(&admin, node).await?;
     if args.undo {
         let put_back = [ConfigChange::Delete(DRAIN.to_owned())];
-        admin.alter_configs(&Resource::Broker(Some(node)), &put_back, false).await?;
+        admin
+            .alter_configs(&Resource::Broker(Some(node)), &put_back, false)
+            .await
+            .map_err(|error| undecided(error, node))?;
         // What is preferred here comes back at once, and not at the controller's next look.
-        admin.elect_preferred(None).await?;
+        admin.elect_preferred(None).await.map_err(|error| undecided(error, node))?;
         tell(&format!("node {node} may lead again"));
         return Ok(());
     }
@@ -51,8 +55,8 @@ pub(super) async fn run(args: DrainArgs) -> Result<(), Failure> {
     }
     Err(Failure::new(
         format!(
-            "node {node} goes on leading {} partitions, which have no other replica in sync: {}",
-            kept.len(),
+            "node {node} goes on leading {}, with no other replica in sync: {}",
+            counted(kept.len(), "partition"),
             name_some(&kept)
         ),
         "purlin topic alter --all --replication-factor 3, so that others can take over; \
@@ -74,7 +78,13 @@ pub(super) async fn require(admin: &Admin, node: NodeId) -> Result<(), Failure> 
 /// Marks the node as one that is to lead nothing.
 pub(super) async fn begin(admin: &Admin, node: NodeId) -> Result<(), Failure> {
     let drain = [ConfigChange::Set(DRAIN.to_owned(), "true".to_owned())];
-    Ok(admin.alter_configs(&Resource::Broker(Some(node)), &drain, false).await?)
+    let resource = Resource::Broker(Some(node));
+    admin.alter_configs(&resource, &drain, false).await.map_err(|error| undecided(error, node))
+}
+
+/// A change of the node that failed, or whose outcome is unknown.
+fn undecided(error: Error, node: NodeId) -> Failure {
+    Failure::of_change(error, &format!("purlin node list, for the state of node {node}"))
 }
 
 /// Waits until the node leads nothing that another could lead, and names what it leads still.
@@ -87,7 +97,7 @@ pub(super) async fn wait(admin: &Admin, node: NodeId) -> Result<Vec<String>, Fai
             line.finish();
             return Ok(kept);
         }
-        line.show(&format!("node {node} still leads {movable} partitions"));
+        line.show(&format!("node {node} still leads {}", counted(movable, "partition")));
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }

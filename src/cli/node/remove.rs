@@ -30,7 +30,7 @@ pub(super) async fn run(args: RemoveArgs) -> Result<(), Failure> {
     let admin = Admin::new(args.connect.cluster().await?);
     let node = NodeId(args.node);
     drain::require(&admin, node).await?;
-    let mut plan = plan(&admin, node).await?;
+    let mut plan = plan(&admin, node, "nothing was changed").await?;
     if args.dry_run {
         let mut out = std::io::stdout().lock();
         for one in &plan {
@@ -43,6 +43,10 @@ pub(super) async fn run(args: RemoveArgs) -> Result<(), Failure> {
     }
     // From here on nothing new is put there, and it leads only what it alone can lead.
     drain::begin(&admin, node).await?;
+    let so_far = format!(
+        "it is drained, and the replicas that were moved stay where they are; to let it lead again: \
+         purlin node drain {node} --undo"
+    );
     let mut rounds = 0;
     while !plan.is_empty() {
         rounds += 1;
@@ -53,9 +57,10 @@ pub(super) async fn run(args: RemoveArgs) -> Result<(), Failure> {
             ));
         }
         carry_out(&admin, &format!("moving replicas off node {node}"), &plan, true).await?;
-        plan = self::plan(&admin, node).await?;
+        plan = self::plan(&admin, node, &so_far).await?;
     }
-    admin.unregister(node).await?;
+    let unregistered = admin.unregister(node).await;
+    unregistered.map_err(|error| Failure::of_change(error, "purlin node list"))?;
     tell(&format!(
         "node {node} is removed: if its process still runs, it ends by itself; its data directory \
          can be deleted, and its id is not given out again"
@@ -63,9 +68,11 @@ pub(super) async fn run(args: RemoveArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What has to move off the node. A refusal says `so_far`: what was done already.
 async fn plan(
     admin: &Admin,
     node: NodeId,
+    so_far: &str,
 ) -> Result<Vec<crate::metadata::state::Reassignment>, Failure> {
     let layout = layout(admin).await?;
     plan_removal(&layout, node).map_err(|refusals| {
@@ -73,8 +80,8 @@ async fn plan(
             refusals.into_iter().map(|refusal| refusal.message).collect();
         reasons.dedup();
         Failure::new(
-            format!("node {node} cannot be removed: {}", drain::name_some(&reasons)),
-            "purlin cluster health; nothing was changed",
+            format!("node {node} cannot be removed: {} ({so_far})", drain::name_some(&reasons)),
+            "purlin cluster health",
         )
     })
 }

@@ -69,15 +69,17 @@ pub(super) async fn run(args: AlterArgs) -> Result<(), Failure> {
     };
     cluster.require_topic(topic).await?;
     refuse_unknown(&admin, &args.delete_configs).await?;
+    let look = format!("purlin topic describe {topic}");
     if !changes.is_empty() {
         let resource = Resource::Topic(topic.clone());
         if let Err(error) = admin.alter_configs(&resource, &changes, false).await {
             let keys = changes.iter().map(ConfigChange::name);
-            return Err(with_key_suggestion(&admin, error, keys).await);
+            return Err(with_key_suggestion(&admin, error, keys, Some(&look)).await);
         }
     }
     if let Some(count) = args.partitions {
-        admin.add_partitions(topic, count).await?;
+        let added = admin.add_partitions(topic, count).await;
+        added.map_err(|error| Failure::of_change(error, &look))?;
     }
     if args.replication_factor.is_some() {
         replicate(&admin, Some(topic), &args).await?;

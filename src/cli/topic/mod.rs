@@ -11,7 +11,7 @@ use crate::client::cluster::TopicInfo;
 use crate::client::{Admin, Error};
 use crate::protocol::ErrorCode;
 use serde::Serialize;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 
 /// Commands about topics.
 #[derive(Debug, clap::Subcommand)]
@@ -90,11 +90,10 @@ pub(super) fn run(command: TopicCommand) -> Result<(), Failure> {
     }
 }
 
-/// Says on a terminal what was done; a pipe learns it from the exit code.
+/// Says what was done: the only output of a command that changes something and shows no table. That
+/// nobody reads it is no failure of what was done.
 pub(super) fn tell(text: &str) {
-    if std::io::stderr().is_terminal() {
-        let _ = writeln!(std::io::stderr(), "{text}");
-    }
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 fn pair(flag: &str, text: &str) -> Result<(String, String), Failure> {
@@ -144,7 +143,8 @@ async fn create(args: CreateArgs) -> Result<(), Failure> {
                     print_created(&args.output, &rows)?;
                 }
                 let keys = configs.iter().map(|(key, _)| key.as_str());
-                return Err(with_key_suggestion(&admin, error, keys).await);
+                let look = (!args.dry_run).then(|| format!("purlin topic describe {name}"));
+                return Err(with_key_suggestion(&admin, error, keys, look.as_deref()).await);
             }
         }
     }
@@ -155,16 +155,21 @@ fn print_created(output: &Output, rows: &[CreatedRow]) -> Result<(), Failure> {
     output.rows(&["topic", "id", "partitions", "replication_factor", "created"], rows)
 }
 
-/// Adds the nearest key that exists to an error about a setting that does not.
+/// Adds the nearest key that exists to an error about a setting that does not. `look` shows whether
+/// a change of unknown outcome was made; a mere check needs none.
 async fn with_key_suggestion<'a>(
     admin: &Admin,
     error: Error,
     keys: impl Iterator<Item = &'a str>,
+    look: Option<&str>,
 ) -> Failure {
-    let mut failure = Failure::from(error.clone());
     if error.code() != Some(ErrorCode::InvalidConfig) {
-        return failure;
+        return match look {
+            Some(look) => Failure::of_change(error, look),
+            None => error.into(),
+        };
     }
+    let mut failure = Failure::from(error);
     let known = known_keys(admin).await;
     if let Failure::Failed { cause, .. } = &mut failure
         && !cause.contains("did you mean")
@@ -258,7 +263,7 @@ async fn delete(args: DeleteArgs) -> Result<(), Failure> {
                 let known = admin.all_topics().await?.topics.keys().cloned().collect();
                 return Err(Error::UnknownTopic { topic: name.clone(), known }.into());
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(Failure::of_change(error, "purlin topic list")),
         }
     }
     Ok(())
