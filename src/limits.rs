@@ -195,7 +195,7 @@ pub const METADATA_QUORUM_LOOK_MS: u64 = 250;
 
 /// Milliseconds for which a candidate waits for votes before it stands again, at least: far longer
 /// than a vote takes on a working network.
-pub const RAFT_DUEL_MS_MIN: u64 = 150;
+pub const RAFT_DUEL_MS_MIN: u64 = 200;
 
 /// Milliseconds over which that wait is spread, so that two candidates do not meet again.
 pub const RAFT_DUEL_SPREAD_MS: u64 = 300;

@@ -487,7 +487,7 @@ async fn admit(handle: &Handle, admission: Admission) {
 
 /// Looks again and again, for as long as a test may take at all.
 pub(super) async fn wait<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
-    for _ in 0..6_000 {
+    for _ in 0..24_000 {
         if let Some(found) = look().await {
             return found;
         }
