@@ -5,6 +5,7 @@ use super::shell::run;
 use super::{Node, Place, Ready, purlin, scratch, try_http_get};
 use purlin::protocol::ErrorCode;
 use purlin::protocol::messages::elect_leaders::ElectLeadersRequest;
+use purlin::protocol::messages::metadata::{MetadataRequest, MetadataResponse};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -157,8 +158,7 @@ impl Cluster {
     /// # Errors
     /// When nobody answers.
     pub fn view(&self) -> Result<View, String> {
-        let client = quiet_admin(&self.bootstrap());
-        view_by(&client)
+        Viewer::of(&self.bootstrap()).look()
     }
 
     /// Waits until `done` says yes to what the cluster shows. Gives the time it took.
@@ -171,7 +171,8 @@ impl Cluster {
         self.wait_until_at(&self.bootstrap(), what, limit, done)
     }
 
-    /// As [`Self::wait_until`], asking the nodes at these addresses only.
+    /// As [`Self::wait_until`], asking the nodes at these addresses only. (librdkafka would not do:
+    /// it learns of all nodes and asks any of them, also one that can't know.)
     pub fn wait_until_at(
         &self,
         bootstrap: &str,
@@ -180,10 +181,10 @@ impl Cluster {
         done: impl Fn(&View) -> bool,
     ) -> Duration {
         let started = Instant::now();
-        let client = quiet_admin(bootstrap);
+        let mut viewer = Viewer::of(bootstrap);
         let mut last = Err("nobody asked".to_owned());
         while started.elapsed() < limit {
-            last = view_by(&client);
+            last = viewer.look();
             if last.as_ref().is_ok_and(&done) {
                 return started.elapsed();
             }
@@ -309,23 +310,62 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     runtime.expect("a runtime").block_on(future)
 }
 
-/// All topics that are not internal, as the node that answers this client knows them.
-///
-/// # Errors
-/// When nobody answers in time.
-pub fn view_by(client: &AdminClient<DefaultClientContext>) -> Result<View, String> {
-    let answer = client.inner().fetch_metadata(None, Duration::from_secs(5));
-    let answer = answer.map_err(|error| error.to_string())?;
+/// Asks nodes what they know of topics: always the same one for as long as it answers.
+struct Viewer {
+    addresses: Vec<String>,
+    /// The place of the node that is asked.
+    current: usize,
+    connection: Option<Direct>,
+}
+
+impl Viewer {
+    /// For the nodes at these addresses, separated by commas.
+    fn of(bootstrap: &str) -> Self {
+        let addresses = bootstrap.split(',').map(str::to_owned).collect();
+        Self { addresses, current: 0, connection: None }
+    }
+
+    /// All topics that are not internal, as the first node that answers knows them.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    fn look(&mut self) -> Result<View, String> {
+        let mut last = String::new();
+        for _ in 0..self.addresses.len() {
+            match self.ask() {
+                Ok(answer) => return Ok(view_in(&answer)),
+                Err(error) => last = error.to_string(),
+            }
+            self.connection = None;
+            self.current = (self.current + 1) % self.addresses.len();
+        }
+        Err(last)
+    }
+
+    fn ask(&mut self) -> std::io::Result<MetadataResponse> {
+        let connection = match &mut self.connection {
+            Some(open) => open,
+            closed => {
+                let address = &self.addresses[self.current];
+                closed.insert(Direct::connect(address, Duration::from_secs(3))?)
+            }
+        };
+        connection.call(&MetadataRequest::default(), 12)
+    }
+}
+
+fn view_in(answer: &MetadataResponse) -> View {
     let mut view = View::new();
-    for topic in answer.topics().iter().filter(|topic| !topic.name().starts_with("__")) {
-        for partition in topic.partitions() {
-            let mut isr = partition.isr().to_vec();
+    for topic in answer.topics.iter().filter(|topic| !topic.is_internal) {
+        let name = topic.name.as_ref().expect("a topic has a name").to_string();
+        for partition in &topic.partitions {
+            let mut isr: Vec<i32> = partition.isr_nodes.iter().map(|node| node.0).collect();
             isr.sort_unstable();
-            let leader = Some(partition.leader()).filter(|leader| *leader >= 0);
-            let replicas = partition.replicas().to_vec();
+            let leader = Some(partition.leader_id.0).filter(|leader| *leader >= 0);
+            let replicas = partition.replica_nodes.iter().map(|node| node.0).collect();
             let shown = PartitionView { leader, replicas, isr };
-            view.insert((topic.name().to_owned(), partition.id()), shown);
+            view.insert((name.clone(), partition.partition_index.0), shown);
         }
     }
-    Ok(view)
+    view
 }

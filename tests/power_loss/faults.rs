@@ -57,12 +57,9 @@ fn scenario_32_a_follower_without_room_comes_back_by_itself() {
         *partition.replicas.iter().find(|id| Some(**id) != partition.leader).expect("one");
     bench.disk_of(follower).set_capacity(Some(1));
     // Asked of the others: whoever can't write its metadata does not hear of it either.
-    let others = bench.cluster.ids().into_iter().filter(|id| *id != follower);
-    let others: Vec<i32> = others.collect();
-    let others: Vec<String> =
-        others.iter().map(|id| bench.cluster.node(*id).bootstrap().to_owned()).collect();
+    let others = bench.cluster.bootstrap_without(&[follower]);
     let is_out = |view: &View| view.values().all(|one| !one.isr.contains(&follower));
-    bench.cluster.wait_until_at(&others.join(","), "the follower is out", PATIENCE, is_out);
+    bench.cluster.wait_until_at(&others, "the follower is out", PATIENCE, is_out);
     run.load.wait_for_more(1000, PATIENCE);
     bench.disk_of(follower).set_capacity(None);
     let took = bench.cluster.wait_in_sync(PATIENCE);
