@@ -60,6 +60,7 @@ impl ReplicaHandler for Leader {
             log_start: Offset::ZERO,
             record_bytes: records.len() as u32,
             diverging: None,
+            spared_above: None,
         };
         FetchResponse {
             error: None,

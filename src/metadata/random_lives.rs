@@ -251,6 +251,7 @@ impl Life {
             leader_epoch: p.leader_epoch,
             partition_epoch: late,
             isr: members.map(|(id, _)| (*id, self.script.epoch(id.0))).collect(),
+            lost: Vec::new(),
             recovery: LeaderRecoveryState::Recovered,
         };
         let broker_epoch = self.script.epoch(leader.0);
@@ -309,7 +310,7 @@ impl Life {
         let node_id = p.replicas[at];
         let broker_epoch = self.script.epoch(node_id.0);
         let partitions = vec![(topic, index)];
-        Command::ReplicasFailed(ReplicasFailed { node_id, broker_epoch, partitions })
+        Command::ReplicasFailed(ReplicasFailed { node_id, broker_epoch, partitions, usable: false })
     }
 
     fn more_or_fewer(&mut self) -> Command {

@@ -12,7 +12,7 @@ use super::counts::Counts;
 use crate::env::shutdown::Shutdown;
 use crate::limits::ISR_CHANGES_PER_COMMAND_MAX;
 use crate::metadata::state::{
-    AlterPartitions, Command, IsrChange, LeaderRecoveryState, ReplicasFailed, Response,
+    AlterPartitions, Command, IsrChange, LeaderRecoveryState, RefusalKind, ReplicasFailed, Response,
 };
 use crate::metadata::{self, Handle, Image};
 use crate::partition::Table;
@@ -21,7 +21,7 @@ use crate::types::{BrokerEpoch, PartitionIndex, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// How long one batch may take before its fate counts as unknown.
 const ANSWER: Duration = Duration::from_secs(3);
@@ -35,6 +35,8 @@ type Place = (TopicId, PartitionIndex);
 pub(super) struct Petitions {
     waiting: Mutex<Waiting>,
     soon: Notify,
+    /// Changes whenever failures were answered.
+    told: watch::Sender<()>,
     pub(super) counts: Counts,
 }
 
@@ -42,7 +44,19 @@ pub(super) struct Petitions {
 #[derive(Debug, Default)]
 struct Waiting {
     isr: BTreeMap<Place, IsrProposal>,
+    /// Replicas without storage.
     failed: BTreeSet<Place>,
+    /// Replicas that lack records which they once had on disk.
+    lost: BTreeSet<Place>,
+    /// What is being told of both. Asked again until it is answered.
+    telling: BTreeSet<Place>,
+}
+
+/// What waits, taken out to be proposed.
+struct Batch {
+    isr: Vec<(Place, IsrProposal)>,
+    failed: Vec<Place>,
+    lost: Vec<Place>,
 }
 
 /// What came of a batch.
@@ -68,12 +82,18 @@ impl Petitions {
         self.soon.notify_one();
     }
 
+    /// A replica lacks records that it once had on disk: it must not be elected for them.
+    pub(super) fn lost(&self, place: Place) {
+        self.waiting().lost.insert(place);
+        self.soon.notify_one();
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         // Only ever changed by whole inserts and removes.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self) -> (Vec<(Place, IsrProposal)>, Vec<Place>) {
+    fn take(&self) -> Batch {
         let mut waiting = self.waiting();
         let mut isr = Vec::new();
         while isr.len() < ISR_CHANGES_PER_COMMAND_MAX
@@ -81,13 +101,10 @@ impl Petitions {
         {
             isr.push(first);
         }
-        let mut failed = Vec::new();
-        while failed.len() < ISR_CHANGES_PER_COMMAND_MAX
-            && let Some(first) = waiting.failed.pop_first()
-        {
-            failed.push(first);
-        }
-        (isr, failed)
+        let failed = first_of(&mut waiting.failed);
+        let lost = first_of(&mut waiting.lost);
+        waiting.telling.extend(failed.iter().chain(&lost));
+        Batch { isr, failed, lost }
     }
 
     /// Puts wishes back, unless their partition has a newer one by now.
@@ -100,8 +117,48 @@ impl Petitions {
 
     fn is_empty(&self) -> bool {
         let waiting = self.waiting();
-        waiting.isr.is_empty() && waiting.failed.is_empty()
+        waiting.isr.is_empty() && waiting.failed.is_empty() && waiting.lost.is_empty()
     }
+
+    /// These were told, but for those that have to be told again.
+    fn told(&self, places: &[Place], usable: bool, again: Vec<Place>) {
+        {
+            let mut waiting = self.waiting();
+            waiting.telling.retain(|place| !places.contains(place));
+            if usable { &mut waiting.lost } else { &mut waiting.failed }.extend(again);
+        }
+        self.told.send_replace(());
+    }
+
+    /// Waits until the controller has answered for every failure and loss that was found so far.
+    /// Before that this node must not say that it is ready: it could be elected for what it lost.
+    pub(super) async fn all_told(&self) {
+        let mut news = self.told.subscribe();
+        loop {
+            {
+                let waiting = self.waiting();
+                if waiting.failed.is_empty()
+                    && waiting.lost.is_empty()
+                    && waiting.telling.is_empty()
+                {
+                    return;
+                }
+            }
+            if news.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn first_of(places: &mut BTreeSet<Place>) -> Vec<Place> {
+    let mut first = Vec::new();
+    while first.len() < ISR_CHANGES_PER_COMMAND_MAX
+        && let Some(place) = places.pop_first()
+    {
+        first.push(place);
+    }
+    first
 }
 
 /// Proposes what waits, batch by batch, until the shutdown.
@@ -118,9 +175,10 @@ pub(super) async fn carry(
                 () = petitions.soon.notified() => {}
             }
         }
-        let (isr, failed) = petitions.take();
+        let Batch { isr, failed, lost } = petitions.take();
         // Failures first: they move leaderships, which settles the wishes of those partitions.
-        let mut again = !tell_failures(&petitions, &broker, failed).await;
+        let mut again = !tell_failures(&petitions, &broker, failed, false).await;
+        again |= !tell_failures(&petitions, &broker, lost, true).await;
         again |= !propose_isrs(&petitions, &broker, &table, isr).await;
         if again {
             tokio::select! {
@@ -204,12 +262,18 @@ fn change(broker: &Broker, (topic_id, partition): Place, wish: &IsrProposal) -> 
         leader_epoch: wish.leader_epoch,
         partition_epoch: wish.partition_epoch,
         isr: wish.isr.iter().map(member).collect(),
+        lost: wish.lost.clone(),
         recovery: LeaderRecoveryState::Recovered,
     }
 }
 
 /// Gives whether everything was answered.
-async fn tell_failures(petitions: &Petitions, broker: &Broker, failed: Vec<Place>) -> bool {
+async fn tell_failures(
+    petitions: &Petitions,
+    broker: &Broker,
+    failed: Vec<Place>,
+    usable: bool,
+) -> bool {
     if failed.is_empty() {
         return true;
     }
@@ -217,25 +281,44 @@ async fn tell_failures(petitions: &Petitions, broker: &Broker, failed: Vec<Place
         node_id: broker.node_id(),
         broker_epoch: broker.epoch(),
         partitions: failed.clone(),
+        usable,
     });
-    match propose(&broker.metadata, command).await {
-        Fate::Answered(Response::ReplicasFailed(results)) => {
-            for ((topic, partition), result) in failed.iter().zip(results) {
-                if let Err(refusal) = result {
-                    tracing::warn!(%topic, %partition, %refusal, "a failed replica stays as it is");
-                }
-            }
-            true
-        }
+    let fate = propose(&broker.metadata, command).await;
+    let again = told_again(&failed, fate);
+    let done = again.is_empty();
+    petitions.told(&failed, usable, again);
+    done
+}
+
+/// What has to be told again. Said twice it changes nothing more.
+fn told_again(failed: &[Place], fate: Fate<Response>) -> Vec<Place> {
+    let results = match fate {
+        Fate::Answered(Response::ReplicasFailed(results)) => results,
         Fate::Answered(other) => {
             unreachable!("invariant: ReplicasFailed is answered in kind, not {other:?}")
         }
-        // Said twice it changes nothing more.
-        Fate::NotDone | Fate::Unknown => {
-            petitions.waiting().failed.extend(failed);
-            false
+        Fate::NotDone | Fate::Unknown => return failed.to_vec(),
+    };
+    let mut again = Vec::new();
+    for (place, result) in failed.iter().zip(results) {
+        match result {
+            Ok(()) => {}
+            // A newer registration of this process knows nothing of it.
+            Err(refusal)
+                if matches!(
+                    refusal.kind,
+                    RefusalKind::StaleBrokerEpoch | RefusalKind::BrokerNotRegistered
+                ) =>
+            {
+                again.push(*place);
+            }
+            Err(refusal) => {
+                let (topic, partition) = place;
+                tracing::warn!(%topic, %partition, %refusal, "a failed replica stays as it is");
+            }
         }
     }
+    again
 }
 
 async fn propose(metadata: &Handle, command: Command) -> Fate<Response> {
@@ -250,5 +333,43 @@ async fn propose(metadata: &Handle, command: Command) -> Fate<Response> {
             Fate::Unknown
         }
         Err(_) => Fate::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::state::Refusal;
+
+    const PLACE: Place = (TopicId([3; 16]), PartitionIndex(0));
+
+    fn is_all_told(petitions: &Petitions) -> bool {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let waiting =
+            async { tokio::time::timeout(Duration::ZERO, petitions.all_told()).await.is_ok() };
+        runtime.expect("a runtime").block_on(waiting)
+    }
+
+    /// The first time nobody takes it, the second time its fate is unknown, the third time the
+    /// process has a newer registration.
+    #[test]
+    fn a_node_is_not_ready_before_the_controller_knows_what_it_lost() {
+        let petitions = Petitions::default();
+        assert!(is_all_told(&petitions));
+        petitions.lost(PLACE);
+        let stale = Err(Refusal::new(RefusalKind::StaleBrokerEpoch, "registered anew"));
+        let stale = Fate::Answered(Response::ReplicasFailed(vec![stale]));
+        for fate in [Fate::NotDone, Fate::Unknown, stale] {
+            assert!(!is_all_told(&petitions));
+            let batch = petitions.take();
+            assert_eq!(batch.lost, [PLACE], "it is told again");
+            assert!(!is_all_told(&petitions), "no answer yet");
+            petitions.told(&batch.lost, true, told_again(&batch.lost, fate));
+        }
+        assert!(!is_all_told(&petitions));
+        let batch = petitions.take();
+        let fate = Fate::Answered(Response::ReplicasFailed(vec![Ok(())]));
+        petitions.told(&batch.lost, true, told_again(&batch.lost, fate));
+        assert!(is_all_told(&petitions) && petitions.is_empty());
     }
 }

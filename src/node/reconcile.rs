@@ -136,7 +136,7 @@ impl Reconciler {
         let count = openings.len();
         spawn::in_parallel("open partition", PARTITION_OPENERS_MAX, openings, |opening| {
             let name = TopicPartition::new(opening.topic.name.clone(), opening.index);
-            self.open(image, &opening, remembered.of(&name));
+            self.open(image, &opening, remembered.of(&name), true);
         });
         // Before anything is appended: a recovery point above what recovery left would vouch for
         // bytes that are written only now, and rows of a topic that went meanwhile would be taken
@@ -177,7 +177,7 @@ impl Reconciler {
             self.write_checkpoints();
         }
         spawn::in_parallel("open partition", PARTITION_OPENERS_MAX, openings, |opening| {
-            self.open(image, &opening, Known::default());
+            self.open(image, &opening, Known::default(), false);
         });
         self.configure_changed(image, delta);
         for broker in delta.brokers.iter().filter_map(|id| image.broker(*id)) {
@@ -206,7 +206,7 @@ impl Reconciler {
             };
             // The mark of a clean stop was for the start alone.
             let known = Known { clean_shutdown: false, ..known };
-            self.open(image, &Opening { topic, index }, known);
+            self.open(image, &Opening { topic, index }, known, false);
             if let Some(partition) = self.table.by_id(topic_id, index) {
                 self.assign(image, topic, &partition);
             }
@@ -251,12 +251,12 @@ impl Reconciler {
         topic.partition(index).is_some_and(|partition| partition.replicas.contains(&self.node))
     }
 
-    fn open(&self, image: &Image, opening: &Opening<'_>, known: Known) {
+    fn open(&self, image: &Image, opening: &Opening<'_>, known: Known, starting: bool) {
         let Opening { topic, index } = *opening;
         let name = TopicPartition::new(topic.name.clone(), index);
         // Noted first, so that even a panic leaves it to be tried again.
         self.failed().insert((topic.id, index), Unopened { name: name.clone(), known });
-        match self.try_open(image, topic, &name, known) {
+        match self.try_open(image, topic, &name, known, starting) {
             Ok(partition) => {
                 self.failed().remove(&(topic.id, index));
                 // A partition of an older topic id was taken out before.
@@ -279,6 +279,7 @@ impl Reconciler {
         topic: &Topic,
         name: &TopicPartition,
         known: Known,
+        starting: bool,
     ) -> Result<Arc<Partition>, String> {
         let dir = self.logs_dir.join(name.to_string());
         let is_its_own = self.clear_other_topic(topic, &dir)?;
@@ -288,6 +289,9 @@ impl Reconciler {
                 "no directory of this topic is here, although a checkpoint names the partition: \
                  unless an older topic had the name, its records are lost; it begins empty"
             );
+        }
+        if !is_its_own {
+            self.tell_loss(topic, name.partition, starting);
         }
         let known = if is_its_own { known } else { Known::default() };
         let hints = OpenHints {
@@ -318,17 +322,25 @@ impl Reconciler {
                 partition = %name, ?report,
                 "records that were durable before are damaged or gone: check the disk"
             );
-            // It must not be elected for what it does not have, if others have it.
-            let decided = topic.partition(name.partition);
-            if decided.is_some_and(|decided| decided.elr.contains(&self.node)) {
-                self.petitions.failed((topic.id, name.partition));
-            }
+            self.tell_loss(topic, name.partition, starting);
         } else if report.cut_bytes > 0 || report.removed_segments > 0 {
             tracing::warn!(partition = %name, ?report, "recovered after an unclean stop");
         } else if report.scanned_bytes > 0 {
             tracing::debug!(partition = %name, ?report, "recovered");
         }
         Ok(partition)
+    }
+
+    /// Has this replica taken out of what may be elected: others may have what it lacks. While the
+    /// node starts, an image may be older than its registration, and show it in the ISR; later,
+    /// whoever is in the ISR with nothing here got there with the topic, which is new.
+    fn tell_loss(&self, topic: &Topic, index: PartitionIndex, starting: bool) {
+        let Some(decided) = topic.partition(index) else { return };
+        let eligible =
+            decided.elr.contains(&self.node) || (starting && decided.isr.contains(&self.node));
+        if eligible && decided.replicas.len() > 1 {
+            self.petitions.lost((topic.id, index));
+        }
     }
 
     /// Moves a directory away that has the name but belongs to another incarnation of the topic.
@@ -546,6 +558,7 @@ impl Reconciler {
                 partition_epoch: decided.partition_epoch,
                 replicas: decided.replicas.iter().map(|id| (*id, registration(id))).collect(),
                 isr: decided.isr.iter().copied().collect(),
+                elr: decided.elr.iter().copied().collect(),
             },
         );
         let leader = decided.leader.filter(|leader| *leader != self.node);

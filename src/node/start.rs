@@ -9,7 +9,7 @@ use super::join::{self, Joiner};
 use super::lifecycle::{Parts, RunningNode, Task};
 use super::maintenance::{self, NodeNotices};
 use super::peers::PoolPeers;
-use super::petitions;
+use super::petitions::{self, Petitions};
 use super::reconcile::Reconciler;
 use super::services::{ControlService, RaftService, ReplicaService};
 use super::{Error, kafka_listener};
@@ -23,7 +23,7 @@ use crate::env::spawn;
 use crate::kafka;
 use crate::limits::{
     CONTROL_BLOCKING_THREADS_MAX, CONTROL_THREADS, DATA_BLOCKING_THREADS_MAX, DATA_THREADS_MAX,
-    FLUSH_THREADS,
+    FLUSH_THREADS, REGISTRATION_MS_MAX,
 };
 use crate::log::flush::Flusher;
 use crate::log::{Shared, checkpoint};
@@ -85,6 +85,9 @@ pub fn start(config: NodeConfig) -> Result<RunningNode, Error> {
     };
     startup.run(Listeners { kafka: kafka.socket, rpc: rpc.socket, admin: admin.socket })
 }
+
+const UNTOLD: &str = "no controller was told which replicas lost their records; start the node again \
+                      once a majority of the metadata voters runs";
 
 struct Listeners {
     kafka: TcpListener,
@@ -176,7 +179,7 @@ impl Startup {
             tasks.push(spawn::spawn("heartbeats", beating));
             tasks.push(spawn::spawn("petitions", petitioning));
         }
-        self.take_up(&broker, taking)?;
+        self.take_up(&broker, &notices.petitions, taking)?;
 
         let kafka_metrics = Arc::new(kafka::Metrics::default());
         let vitals = Arc::new(Vitals::new(
@@ -348,12 +351,17 @@ impl Startup {
     fn take_up(
         &self,
         broker: &Broker,
+        petitions: &Petitions,
         mut taken: watch::Receiver<Option<Taken>>,
     ) -> Result<(), Error> {
         let ended = |_| Error::Metadata("the partitions could not be taken up".to_owned());
         self.control.block_on(async {
             // The first image that is taken up is as new as the registration.
             taken.wait_for(Option::is_some).await.map_err(ended)?;
+            // Else it could be elected for records that were lost here.
+            tokio::time::timeout(Duration::from_millis(REGISTRATION_MS_MAX), petitions.all_told())
+                .await
+                .map_err(|_| Error::Metadata(UNTOLD.to_owned()))?;
             broker.set_ready();
             broker.unfenced().await?;
             // The word of the controller runs ahead of what is applied here.

@@ -1,14 +1,15 @@
 //! Damaged bytes: never served, and repaired from another replica.
 //!
 //! A leader that finds some gives up, if another in-sync replica has the records. A follower asks
-//! its leader from the damage on, which makes the leader take it out of the ISR; once it is out it
-//! cuts its log there, and copies. It must not cut while it may still be elected.
+//! its leader from the damage on, which makes the leader take it out of ISR and ELR; once it is out,
+//! and the leader has answered that it counts no more than that, it cuts its log there, and copies.
+//! It must not cut while it may still be elected.
 
 use super::follow::view_of;
 use super::{Aftermath, Inner, Partition};
 use crate::log::{self, Log, ReadPlan};
 use crate::rpc::replica::ReplicaError;
-use crate::types::{NodeId, Offset};
+use crate::types::{LeaderEpoch, NodeId, Offset};
 use bytes::Bytes;
 
 impl Partition {
@@ -16,6 +17,13 @@ impl Partition {
     #[must_use]
     pub fn damaged_from(&self) -> Option<Offset> {
         self.lock().log.as_ref().and_then(Log::damaged_from)
+    }
+
+    /// The leader of `epoch` counts with nothing of this replica's log above an offset: see
+    /// [`Fetched::spared_above`](crate::rpc::replica::Fetched::spared_above).
+    pub(super) fn spared_above(&self, epoch: LeaderEpoch, offset: Offset) {
+        let aftermath = self.lock().repair(self.node, epoch, offset);
+        self.finish(aftermath);
     }
 
     /// Reads cold records for a follower. May wait for the disk.
@@ -72,20 +80,23 @@ impl Inner {
         }
     }
 
-    /// Cuts damage away, if this replica follows and cannot be elected: it is not in the ISR, and
-    /// the ISR is large enough for the ELR to be empty.
-    pub(super) fn repair(&mut self, node: NodeId) -> Aftermath {
-        let needed = self.replica.settings().min_insync_replicas.min(self.replica_count).max(1);
-        let safe = !self.isr.contains(&node) && self.isr.len() >= needed;
+    /// Cuts damage away, if this replica follows and will not be elected: by the metadata it is in
+    /// neither the ISR nor the ELR, and the leader has said that it does not count with what lies
+    /// above `spared_above`, where the damage begins. The metadata alone would not do: the leader
+    /// may know of a fetch at the full end, and be about to ask for this replica's return.
+    fn repair(&mut self, node: NodeId, epoch: LeaderEpoch, spared_above: Offset) -> Aftermath {
+        let safe = !self.isr.contains(&node) && !self.elr.contains(&node);
+        let follows = self.replica.follower().is_some_and(|follower| follower.epoch() == epoch);
         let from = self.log.as_ref().and_then(Log::damaged_from);
-        let (Some(from), true, Some(_)) = (from, safe, self.replica.follower()) else {
+        let usable = self.failure.is_none() && !self.ending;
+        let (Some(from), Some(log)) = (from, self.log.as_mut()) else {
             return Aftermath::default();
         };
-        if self.failure.is_some() || self.ending {
+        let end = log.log_end_offset();
+        if !(safe && follows && usable && from.min(end) == spared_above) {
             return Aftermath::default();
         }
-        let Some(log) = self.log.as_mut() else { return Aftermath::default() };
-        let (dir, end) = (log.dir().display(), log.log_end_offset());
+        let dir = log.dir().display();
         tracing::warn!(%dir, %from, %end, "cutting damaged records, to copy them from the leader");
         match log.truncate_to(from) {
             Ok(()) => {

@@ -57,6 +57,8 @@ pub struct Assignment {
     pub replicas: Vec<(NodeId, Option<BrokerEpoch>)>,
     /// The in-sync replicas.
     pub isr: BTreeSet<NodeId>,
+    /// Who may be elected although not in sync (KIP-966).
+    pub elr: BTreeSet<NodeId>,
 }
 
 /// What the node's checkpoint files remember of a partition.
@@ -97,6 +99,7 @@ impl Partition {
             failure: None,
             ending: false,
             isr: BTreeSet::new(),
+            elr: BTreeSet::new(),
             replica_count: 0,
             follower_starts: BTreeMap::new(),
             checkpointed: view.flushed,
@@ -118,25 +121,26 @@ impl Partition {
 
     /// Takes what the metadata decided. An older decision than the one in force changes nothing.
     pub fn assign(&self, node: NodeId, assignment: Assignment) {
-        let Assignment { leader, leader_epoch: epoch, partition_epoch, replicas, isr } = assignment;
+        let Assignment { leader, leader_epoch: epoch, partition_epoch, replicas, isr, elr } =
+            assignment;
         let is_replica = replicas.iter().any(|(replica, _)| *replica == node);
         let now_ms = self.monotonic_ms();
         let aftermath = {
             let mut inner = self.lock();
-            let (in_sync, replica_count) = (isr.clone(), replicas.len());
+            let (in_sync, eligible, replica_count) = (isr.clone(), elr.clone(), replicas.len());
             let mut aftermath = inner.step(if leader == node && is_replica {
-                Input::Lead { epoch, partition_epoch, replicas, isr, now_ms }
+                Input::Lead { epoch, partition_epoch, replicas, isr, elr, now_ms }
             } else if leader == NodeId::NONE || !is_replica {
                 Input::Stand { epoch }
             } else {
                 Input::Follow { leader, epoch }
             });
             if inner.replica.leader_epoch() == epoch {
-                (inner.isr, inner.replica_count) = (in_sync, replica_count);
+                (inner.isr, inner.elr) = (in_sync, eligible);
+                inner.replica_count = replica_count;
             }
             // What sessions know of followers may have been reset.
             aftermath.followers = true;
-            aftermath.merge(inner.repair(node));
             aftermath
         };
         self.finish(aftermath);

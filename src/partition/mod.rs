@@ -99,6 +99,8 @@ struct Inner {
     ending: bool,
     /// The ISR of the newest assignment, and how many replicas there are.
     isr: BTreeSet<NodeId>,
+    /// The ELR of the same.
+    elr: BTreeSet<NodeId>,
     replica_count: usize,
     /// Where the followers' logs start, as told in which leader epoch.
     follower_starts: BTreeMap<NodeId, (LeaderEpoch, Offset)>,

@@ -36,6 +36,8 @@ pub enum ReplicaAnswer {
         log_start: Offset,
         /// The log end offset.
         log_end: Offset,
+        /// See [`Fetched::spared_above`](crate::rpc::replica::Fetched::spared_above).
+        spared_above: Option<Offset>,
         /// The batches.
         records: ReplicaRecords,
     },
@@ -225,10 +227,12 @@ impl Inner {
             Some(chunks) => ReplicaRecords::Ready(chunks),
             None => ReplicaRecords::Cold(plan),
         };
+        let leader = self.replica.leader();
         Ok(ReplicaAnswer::Records {
             high_watermark: self.replica.high_watermark(),
             log_start: log.log_start_offset(),
             log_end: end,
+            spared_above: leader.and_then(|leader| leader.spares_above(fetch.claim.follower)),
             records,
         })
     }

@@ -95,6 +95,7 @@ impl Fixture {
                 partition_epoch: PartitionEpoch(epoch),
                 replicas: vec![(ME, Some(BrokerEpoch(1)))],
                 isr: BTreeSet::from([ME]),
+                elr: BTreeSet::new(),
             },
         );
     }
@@ -221,6 +222,7 @@ async fn losing_the_leadership_ends_every_wait_and_its_writes_stay_unknown() {
                 partition_epoch: PartitionEpoch(4),
                 replicas: vec![(ME, Some(BrokerEpoch(1))), (NodeId(2), Some(BrokerEpoch(2)))],
                 isr: BTreeSet::from([NodeId(2)]),
+                elr: BTreeSet::new(),
             },
         );
         let outcome = committed.await;
@@ -352,6 +354,7 @@ async fn trap_05_wait_watchers_wake_on_progress_and_on_a_change_of_leadership() 
             partition_epoch: PartitionEpoch(4),
             replicas: vec![(ME, None)],
             isr: BTreeSet::new(),
+            elr: BTreeSet::new(),
         },
     );
     let mut news = Box::pin(wake.notified());

@@ -19,6 +19,8 @@ pub enum Input {
         replicas: Vec<(NodeId, Option<BrokerEpoch>)>,
         /// The ISR that the controller decided on.
         isr: BTreeSet<NodeId>,
+        /// Who may be elected once the ISR is empty (KIP-966).
+        elr: BTreeSet<NodeId>,
         /// Milliseconds on the shell's monotonic clock.
         now_ms: i64,
     },

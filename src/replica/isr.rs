@@ -9,6 +9,8 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Isr {
     pub(super) decided: BTreeSet<NodeId>,
+    /// Who may be elected although not in sync.
+    pub(super) elr: BTreeSet<NodeId>,
     pub(super) proposed: Option<BTreeSet<NodeId>>,
     pub(super) partition_epoch: PartitionEpoch,
     /// Whether a proposal was refused since the last tick: the same one would be refused again.
@@ -25,22 +27,35 @@ pub struct IsrProposal {
     /// The wanted ISR, with each follower's registration, so that one that lost its log since is
     /// refused (KIP-903). The leader itself goes without.
     pub isr: Vec<(NodeId, Option<BrokerEpoch>)>,
+    /// Members of the old ISR and of the ELR that have lost what was committed, and so may not be
+    /// elected.
+    pub lost: Vec<NodeId>,
 }
 
 impl Isr {
-    pub(super) fn decided(decided: BTreeSet<NodeId>, partition_epoch: PartitionEpoch) -> Self {
-        Self { decided, proposed: None, partition_epoch, refused: false }
+    pub(super) fn decided(
+        decided: BTreeSet<NodeId>,
+        elr: BTreeSet<NodeId>,
+        partition_epoch: PartitionEpoch,
+    ) -> Self {
+        Self { decided, elr, proposed: None, partition_epoch, refused: false }
     }
 
     /// Takes the controller's word. A newer version closes whatever was proposed against an
     /// older one, whether it was this proposal or another's change.
-    pub(super) fn decide(&mut self, decided: BTreeSet<NodeId>, partition_epoch: PartitionEpoch) {
+    pub(super) fn decide(
+        &mut self,
+        decided: BTreeSet<NodeId>,
+        elr: BTreeSet<NodeId>,
+        partition_epoch: PartitionEpoch,
+    ) {
         if partition_epoch > self.partition_epoch || Mutant::ProposalForgottenUnanswered.is_active()
         {
             self.proposed = None;
             self.refused = false;
         }
         self.decided = decided;
+        self.elr = elr;
         self.partition_epoch = partition_epoch;
     }
 
@@ -70,11 +85,12 @@ pub(super) fn consider_joining(state: &mut State, follower: NodeId, effects: &mu
     if leader.has_reached(follower, high_watermark, write_caching) {
         let mut wanted = leader.isr.decided.clone();
         wanted.insert(follower);
-        propose(leader, wanted, effects);
+        propose(leader, wanted, high_watermark, effects);
     }
 }
 
-/// Proposes every follower that could join, after a decision has closed what was open.
+/// Proposes whoever could join or has lost records, after a decision has closed what was open:
+/// they may have nothing new to say.
 pub(super) fn consider_all(state: &mut State, effects: &mut Vec<Effect>) {
     let (log_end, high_watermark) = (state.log.end, state.high_watermark);
     let write_caching = state.settings.write_caching;
@@ -82,26 +98,22 @@ pub(super) fn consider_all(state: &mut State, effects: &mut Vec<Effect>) {
     if !leader.may_propose() {
         return;
     }
+    let stay = leader.isr.decided.iter().copied();
     let join = leader.waiting(log_end, high_watermark, write_caching);
-    let wanted: BTreeSet<NodeId> = leader.isr.decided.iter().copied().chain(join).collect();
-    if wanted != leader.isr.decided {
-        propose(leader, wanted, effects);
-    }
+    let wanted = stay.chain(join).filter(|node| !leader.has_lost(*node, high_watermark)).collect();
+    propose_changes(leader, wanted, high_watermark, effects);
 }
 
-/// Proposes an ISR without a member that has lost what was committed: its disk was damaged, and it
-/// fetches anew from below the high watermark. It may not be elected while it does.
+/// Proposes an ISR and an ELR without a member that has lost what was committed: its disk was
+/// damaged, and it fetches anew from below the high watermark. It may not be elected while it does.
+/// (The high watermark stands still while the ELR has members, so they have all below it, too.)
 pub(super) fn consider_loss(state: &mut State, follower: NodeId, effects: &mut Vec<Effect>) {
     let high_watermark = state.high_watermark;
     let Role::Leader(leader) = &mut state.role else { return };
-    if !leader.isr.decided.contains(&follower) || !leader.may_propose() {
-        return;
-    }
-    let end = leader.followers.get(&follower).and_then(|progress| progress.end);
-    if end.is_some_and(|end| end < high_watermark) {
+    if leader.may_propose() && leader.has_lost(follower, high_watermark) {
         let mut wanted = leader.isr.decided.clone();
         wanted.remove(&follower);
-        propose(leader, wanted, effects);
+        propose(leader, wanted, high_watermark, effects);
     }
 }
 
@@ -131,10 +143,8 @@ pub(super) fn tick(state: &mut State, now_ms: i64, effects: &mut Vec<Effect>) {
     };
     let stay = leader.isr.decided.iter().copied().filter(|node| !late(node));
     let join = leader.waiting(log_end, high_watermark, write_caching);
-    let wanted: BTreeSet<NodeId> = stay.chain(join).collect();
-    if wanted != leader.isr.decided {
-        propose(leader, wanted, effects);
-    }
+    let wanted = stay.chain(join).filter(|node| !leader.has_lost(*node, high_watermark)).collect();
+    propose_changes(leader, wanted, high_watermark, effects);
 }
 
 /// The controller refused the open proposal: the decided ISR alone counts again.
@@ -154,6 +164,13 @@ pub(super) fn refused(
 impl Leader {
     fn may_propose(&self) -> bool {
         self.isr.proposed.is_none() && !self.isr.refused
+    }
+
+    /// Whether a replica that may be elected, or that is in sync, lacks what was committed.
+    fn has_lost(&self, follower: NodeId, high_watermark: Offset) -> bool {
+        let may_lead = self.isr.decided.contains(&follower) || self.isr.elr.contains(&follower);
+        let end = self.followers.get(&follower).and_then(|progress| progress.end);
+        may_lead && end.is_some_and(|end| end < high_watermark)
     }
 
     /// The followers that could join, and that have no reason to fetch and thereby ask for it: they
@@ -183,13 +200,34 @@ impl Leader {
     }
 }
 
-fn propose(leader: &mut super::Leader, wanted: BTreeSet<NodeId>, effects: &mut Vec<Effect>) {
+/// Proposes what is wanted, if it is not what is decided.
+fn propose_changes(
+    leader: &mut super::Leader,
+    wanted: BTreeSet<NodeId>,
+    high_watermark: Offset,
+    effects: &mut Vec<Effect>,
+) {
+    let lost = leader.isr.elr.iter().any(|node| leader.has_lost(*node, high_watermark));
+    if lost || wanted != leader.isr.decided {
+        propose(leader, wanted, high_watermark, effects);
+    }
+}
+
+fn propose(
+    leader: &mut super::Leader,
+    wanted: BTreeSet<NodeId>,
+    high_watermark: Offset,
+    effects: &mut Vec<Effect>,
+) {
+    let others = leader.followers.keys().copied().filter(|node| !wanted.contains(node));
+    let lost = others.filter(|node| leader.has_lost(*node, high_watermark)).collect();
     let registration = |node: &NodeId| leader.followers.get(node).and_then(|p| p.broker_epoch);
     let isr = wanted.iter().map(|node| (*node, registration(node))).collect();
     effects.push(Effect::ProposeIsr(IsrProposal {
         leader_epoch: leader.epoch,
         partition_epoch: leader.isr.partition_epoch,
         isr,
+        lost,
     }));
     leader.isr.proposed = Some(wanted);
 }

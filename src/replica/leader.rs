@@ -32,6 +32,9 @@ pub struct Progress {
     /// The leader's end at its last fetch, and when that was: a follower that now has it was
     /// caught up then, even if the leader has gone on since.
     last_fetch: Option<(Offset, i64)>,
+    /// It fetched from below what it had: a report from before that may still come, and counts for
+    /// nothing until a fetch has shown more.
+    fell_back: bool,
 }
 
 /// One follower's report.
@@ -70,6 +73,16 @@ impl Leader {
         self.isr.maximal()
     }
 
+    /// Where a follower's log ends for this leader, if it is known and the follower may not be
+    /// elected, nor will be for what it said until now: it is in neither the ISR, nor an open
+    /// proposal, nor the ELR. What is above that on the follower's disk is needed by nobody.
+    #[must_use]
+    pub fn spares_above(&self, follower: NodeId) -> Option<Offset> {
+        let maximal = self.isr.maximal();
+        let counts = maximal.contains(&follower) || self.isr.elr.contains(&follower);
+        self.followers.get(&follower)?.end.filter(|_| !counts)
+    }
+
     /// The version of replicas and ISR.
     #[must_use]
     pub fn partition_epoch(&self) -> PartitionEpoch {
@@ -104,6 +117,7 @@ impl Progress {
             flushed: None,
             caught_up_ms: now_ms,
             last_fetch: None,
+            fell_back: false,
         }
     }
 
@@ -121,6 +135,7 @@ impl Progress {
         if report.fetch {
             self.last_fetch = Some((log.end, report.now_ms));
             let cut = self.end > Some(report.end);
+            self.fell_back = cut || (self.fell_back && self.end == Some(report.end));
             self.flushed = if cut { flushed } else { self.flushed.max(flushed) };
             self.end = Some(report.end);
         } else {
@@ -134,9 +149,8 @@ impl Progress {
 pub(super) fn lead(
     state: &mut State,
     epoch: LeaderEpoch,
-    partition_epoch: PartitionEpoch,
     replicas: &[(NodeId, Option<BrokerEpoch>)],
-    isr: BTreeSet<NodeId>,
+    isr: Isr,
     now_ms: i64,
     effects: &mut Vec<Effect>,
 ) {
@@ -147,7 +161,7 @@ pub(super) fn lead(
     let others = replicas.iter().filter(|(node, _)| *node != state.node);
     if same_leadership {
         let Role::Leader(leader) = &mut state.role else { return };
-        if partition_epoch < leader.isr.partition_epoch {
+        if isr.partition_epoch < leader.isr.partition_epoch {
             return;
         }
         let kept = |node: &NodeId, broker_epoch: Option<BrokerEpoch>| {
@@ -167,7 +181,7 @@ pub(super) fn lead(
             })
             .collect();
         leader.followers = followers;
-        leader.isr.decide(isr, partition_epoch);
+        leader.isr.decide(isr.decided, isr.elr, isr.partition_epoch);
     } else {
         // Everyone who waits on a leadership of an older epoch is told; a fresh one has nobody.
         if state.leader().is_some() {
@@ -180,7 +194,6 @@ pub(super) fn lead(
             followers.extend(state.leader().into_iter().flat_map(|old| old.followers.clone()));
         }
         let epoch_start = state.log.end;
-        let isr = Isr::decided(isr, partition_epoch);
         state.role = Role::Leader(Leader { epoch, epoch_start, isr, followers });
         if !Mutant::EpochNotRecordedAtElection.is_active() {
             effects.push(Effect::RecordEpoch { epoch, start: epoch_start });
@@ -218,7 +231,7 @@ pub(super) fn heard(
     }
     // A report may have been sent before the follower cut what this log does not have; a fetch
     // in this epoch has shown that it is past that.
-    let early = !report.fetch && progress.end.is_none();
+    let early = !report.fetch && (progress.end.is_none() || progress.fell_back);
     if early && !Mutant::ReportBeforeFetchCounted.is_active() {
         return;
     }

@@ -191,8 +191,9 @@ pub fn step(state: &mut State, input: Input) -> Vec<Effect> {
 
 fn dispatch(state: &mut State, input: Input, effects: &mut Vec<Effect>) {
     match input {
-        Input::Lead { epoch, partition_epoch, replicas, isr, now_ms } => {
-            leader::lead(state, epoch, partition_epoch, &replicas, isr, now_ms, effects);
+        Input::Lead { epoch, partition_epoch, replicas, isr, elr, now_ms } => {
+            let isr = isr::Isr::decided(isr, elr, partition_epoch);
+            leader::lead(state, epoch, &replicas, isr, now_ms, effects);
         }
         Input::Follow { leader, epoch } => follower::follow(state, leader, epoch, effects),
         Input::Stand { epoch } => {

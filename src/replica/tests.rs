@@ -40,6 +40,7 @@ impl Script {
             partition_epoch: PartitionEpoch(version),
             replicas,
             isr: isr.iter().copied().collect(),
+            elr: BTreeSet::new(),
             now_ms: self.now_ms,
         })
     }
@@ -118,6 +119,7 @@ fn an_unflushed_tail_of_an_earlier_run_is_not_committed_by_an_election() {
             partition_epoch: PartitionEpoch(0),
             replicas: vec![(ME, Some(BrokerEpoch(1)))],
             isr: BTreeSet::from([ME]),
+            elr: BTreeSet::new(),
             now_ms: 0,
         },
     );
@@ -229,6 +231,7 @@ fn scenario_14_a_follower_that_registered_anew_is_unknown_again() {
         partition_epoch: PartitionEpoch(1),
         replicas,
         isr: BTreeSet::from([ME, TWO]),
+        elr: BTreeSet::new(),
         now_ms: 0,
     });
     script.append(9);
@@ -254,6 +257,7 @@ fn a_follower_stays_known_over_changes_that_are_not_its_own() {
         partition_epoch: PartitionEpoch(partition_epoch),
         replicas: vec![(ME, Some(BrokerEpoch(10))), (TWO, epoch.map(BrokerEpoch))],
         isr: isr.iter().copied().collect(),
+        elr: BTreeSet::new(),
         now_ms: 0,
     };
     let of_two = |script: &Script| {

@@ -98,6 +98,10 @@ pub struct Fetched {
     /// The logs differ: the largest epoch of the leader that is not above the follower's last one,
     /// and where that epoch ends at the leader. No records come with it.
     pub diverging: Option<(LeaderEpoch, Offset)>,
+    /// The follower's end as the leader counts it, where the follower is in neither the maximal
+    /// ISR nor the ELR: what it has above that is needed by nobody, and if it is damaged it may be
+    /// cut.
+    pub spared_above: Option<Offset>,
 }
 
 /// A follower's word that more of its logs is on its disk, sent as soon as it is.

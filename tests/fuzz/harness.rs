@@ -348,6 +348,7 @@ pub fn damaged_fetch(data: &[u8]) {
                 log_start: Offset(number(at + 4)),
                 record_bytes: bytes as u32,
                 diverging: (bytes > 200).then(|| (LeaderEpoch(1), Offset(number(at + 5)))),
+                spared_above: (bytes > 100).then(|| Offset(number(at + 5))),
             }),
         },
     };

@@ -293,6 +293,7 @@ fn learn(world: &mut World, config: &Config, id: NodeId) {
             partition_epoch: partition.partition_epoch,
             replicas: partition.replicas.iter().map(|id| (*id, current(&image, *id))).collect(),
             isr: partition.isr.iter().copied().collect(),
+            elr: partition.elr.iter().copied().collect(),
             now_ms: world.now_ms(),
         },
         Some(leader) => Input::Follow { leader, epoch },
@@ -433,6 +434,7 @@ fn alter(
     let isr: Option<Vec<_>> =
         proposal.isr.iter().map(|(id, epoch)| Some((*id, epoch.or_else(|| own(*id))?))).collect();
     let Some(isr) = isr else { return };
+    world.mistaken |= !proposal.lost.is_empty();
     let response = world.apply(Command::AlterPartitions(AlterPartitions {
         node_id: from,
         broker_epoch,
@@ -442,6 +444,7 @@ fn alter(
             leader_epoch: proposal.leader_epoch,
             partition_epoch: proposal.partition_epoch,
             isr,
+            lost: proposal.lost.clone(),
             recovery: LeaderRecoveryState::Recovered,
         }],
     }));

@@ -90,7 +90,7 @@ fn all(world: &World, config: &Config) -> Check {
     let controller = world.partition_image(partition, config);
     let fenced = |id: NodeId| world.metadata.broker(id).is_none_or(|broker| broker.fenced);
     catalogue::valid_controller_state(controller, fenced)?;
-    if world.spent.unclean == 0 && !config.write_caching {
+    if world.spent.unclean == 0 && !config.write_caching && !world.mistaken {
         catalogue::min_isr_recovery_quorum(controller)?;
     }
     if !may_lose(world, config) {

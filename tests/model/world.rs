@@ -197,6 +197,10 @@ pub struct World {
     pub committed: Vec<Value>,
     /// Replicas that lost what had been counted, and have not caught up since.
     pub lossy: BTreeSet<NodeId>,
+    /// Whether a leader took a repeated old fetch for a loss (of which there is none here), and had
+    /// the follower taken out of what may be elected. Sessions keep that from happening to nodes;
+    /// it costs nothing but the choice of leaders.
+    pub mistaken: bool,
     pub leaders: EpochLeaders,
     pub violation: Option<Violation>,
     /// Counts the steps of a random walk, which may come by a state twice; stays zero in a search.
@@ -212,6 +216,7 @@ impl PartialEq for World {
             && self.spent == other.spent
             && self.committed == other.committed
             && self.lossy == other.lossy
+            && self.mistaken == other.mistaken
             && self.violation == other.violation
     }
 }
@@ -231,6 +236,7 @@ impl Hash for World {
         self.spent.hash(hasher);
         self.committed.hash(hasher);
         self.lossy.hash(hasher);
+        self.mistaken.hash(hasher);
         self.violation.hash(hasher);
         self.steps.hash(hasher);
     }
@@ -247,6 +253,7 @@ impl World {
             spent: Spent::default(),
             committed: Vec::new(),
             lossy: BTreeSet::new(),
+            mistaken: false,
             leaders: EpochLeaders::default(),
             violation: None,
             steps: 0,

@@ -45,6 +45,7 @@ fn lead(state: &mut State, epoch: i32, partition_epoch: i32, two: BrokerEpoch) {
             partition_epoch: PartitionEpoch(partition_epoch),
             replicas: vec![(ME, Some(REGISTERED)), (TWO, Some(two))],
             isr: [ME, TWO].into(),
+            elr: [].into(),
             now_ms: 0,
         },
     );
@@ -117,6 +118,7 @@ fn who_never_fetched_stays_outside() -> Check {
         partition_epoch: PartitionEpoch(partition_epoch),
         replicas: vec![(ME, Some(REGISTERED)), (TWO, Some(REGISTERED))],
         isr: [ME].into(),
+        elr: [].into(),
         now_ms: 0,
     };
     let mut effects = replica::step(&mut state, alone(0));
@@ -187,6 +189,7 @@ fn only_the_leader_changes_the_isr() -> Check {
                 leader_epoch,
                 partition_epoch: now.partition_epoch,
                 isr,
+                lost: Vec::new(),
                 recovery: LeaderRecoveryState::Recovered,
             }],
         }));
@@ -216,6 +219,7 @@ fn members_are_who_the_leader_saw() -> Check {
             leader_epoch: now.leader_epoch,
             partition_epoch: now.partition_epoch,
             isr: vec![(ME, registered(ME)), (TWO, BrokerEpoch(registered(TWO).0 - 1))],
+            lost: Vec::new(),
             recovery: LeaderRecoveryState::Recovered,
         }],
     }));
@@ -276,6 +280,7 @@ fn a_move_leaves_enough_in_sync() -> Check {
             leader_epoch: now.leader_epoch,
             partition_epoch: now.partition_epoch,
             isr,
+            lost: Vec::new(),
             recovery: LeaderRecoveryState::Recovered,
         }],
     }));

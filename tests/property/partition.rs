@@ -166,6 +166,7 @@ impl World {
                 partition_epoch: PartitionEpoch(self.epoch),
                 replicas: vec![(ME, Some(BrokerEpoch(1)))],
                 isr: BTreeSet::from([ME]),
+                elr: BTreeSet::new(),
             },
         );
     }

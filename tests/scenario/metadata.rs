@@ -172,6 +172,7 @@ impl Cluster {
             leader_epoch: p.leader_epoch,
             partition_epoch: p.partition_epoch,
             isr: isr.iter().map(|id| (NodeId(*id), self.epoch(*id))).collect(),
+            lost: Vec::new(),
             recovery: LeaderRecoveryState::Recovered,
         };
         let broker_epoch = self.epoch(leader.0);
@@ -210,6 +211,7 @@ impl Cluster {
             node_id: NodeId(id),
             broker_epoch: self.epoch(id),
             partitions: vec![(topic, PartitionIndex(0))],
+            usable: false,
         };
         match self.apply(Command::ReplicasFailed(command)) {
             Response::ReplicasFailed(mut results) => results.remove(0).map_err(|r| r.kind),
@@ -392,6 +394,39 @@ fn scenario_18_an_unclean_stop_costs_isr_and_elr_before_any_leadership_where_wri
         cluster.start(3, true);
         assert_eq!(cluster.leader(), if excluded { 3 } else { 2 });
     }
+}
+
+/// What was acknowledged without a sync does not become durable by a change of the config: whoever
+/// is down may have lost it.
+#[test]
+fn scenario_18_switching_write_caching_off_costs_those_that_are_down_their_eligibility() {
+    let off = |cluster: &mut Cluster| {
+        let resource = ConfigResource::Topic(TopicName::new("t").expect("a name"));
+        let change = ConfigChange::Replace(vec![("write.caching".into(), Some("false".into()))]);
+        let resources = vec![ConfigAlteration { resource, change }];
+        let command = AlterConfigs { resources, validate_only: false };
+        match cluster.apply(Command::AlterConfigs(command)) {
+            Response::AlterConfigs(mut results) => results.remove(0).map_err(|r| r.kind),
+            other => panic!("{other:?}"),
+        }
+    };
+    let mut cluster = Cluster::with_topic(&[("write.caching", "true")]);
+    cluster.isr(&[1, 2]);
+    cluster.fence(2);
+    assert_eq!(show(&cluster.partition()), "1,2,3 / 1 / 2 / 1 @ 0.2");
+    let mut leaderless = cluster.clone();
+    off(&mut cluster).expect("taken");
+    assert_eq!(show(&cluster.partition()), "1,2,3 / 1 /  / 1 @ 0.3");
+    cluster.start(2, false);
+    cluster.fence(1);
+    assert_eq!(cluster.partition().leader, None, "it may lack acknowledged records");
+    cluster.unfence(1);
+    assert_eq!(cluster.leader(), 1);
+    // Where nobody leads, nobody knows yet who has everything.
+    leaderless.fence(1);
+    assert_eq!(off(&mut leaderless), Err(RefusalKind::PolicyViolation));
+    leaderless.unfence(1);
+    off(&mut leaderless).expect("taken");
 }
 
 /// One-way drops look the same from here: somebody cannot be heard, or cannot hear.

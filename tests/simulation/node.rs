@@ -486,6 +486,7 @@ impl Sim {
                 partition_epoch: wanted.partition_epoch,
                 replicas: wanted.replicas.iter().map(registration).collect(),
                 isr: wanted.isr.iter().copied().collect(),
+                elr: wanted.elr.iter().copied().collect(),
             };
             partition.assign(id, assignment);
             for (other, core) in &mut node.cores {
@@ -649,6 +650,7 @@ impl Sim {
                 node_id: id,
                 broker_epoch,
                 partitions: failed.iter().map(|index| (TOPIC, *index)).collect(),
+                usable: false,
             });
             self.propose(id, command, Asked::Failed(failed));
         } else if !node.isr.is_empty() {
@@ -663,6 +665,7 @@ impl Sim {
                 leader_epoch: wish.leader_epoch,
                 partition_epoch: wish.partition_epoch,
                 isr: wish.isr.iter().map(member).collect(),
+                lost: wish.lost.clone(),
                 recovery: LeaderRecoveryState::Recovered,
             };
             let changes = wishes.iter().map(change).collect();

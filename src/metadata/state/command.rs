@@ -293,6 +293,9 @@ pub struct IsrChange {
     /// The whole new ISR, the leader included, each member with the registration that the leader
     /// knows it under (KIP-903).
     pub isr: Vec<(NodeId, BrokerEpoch)>,
+    /// Replicas outside of the new ISR that the leader knows to lack what was committed: they may
+    /// not be elected, so they do not stay in the ELR either.
+    pub lost: Vec<NodeId>,
     /// [`Recovered`](LeaderRecoveryState::Recovered), unless the leader is still recovering from
     /// an unclean election (KIP-704).
     pub recovery: LeaderRecoveryState,
@@ -349,8 +352,7 @@ pub struct Reassignment {
     pub replicas: Option<Vec<NodeId>>,
 }
 
-/// See [`Command::ReplicasFailed`]. The answer has one result per partition, in their order. The
-/// replicas count as offline until the broker registers anew.
+/// See [`Command::ReplicasFailed`]. The answer has one result per partition, in their order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicasFailed {
     /// Whose replicas.
@@ -359,4 +361,8 @@ pub struct ReplicasFailed {
     pub broker_epoch: BrokerEpoch,
     /// Which.
     pub partitions: Vec<(TopicId, PartitionIndex)>,
+    /// Whether only records are lost, and the replicas can copy them from others: they are not
+    /// eligible any more until they are in sync again. Else they count as offline until the broker
+    /// registers anew.
+    pub usable: bool,
 }

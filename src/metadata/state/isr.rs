@@ -47,7 +47,7 @@ fn alter_one(
     next.recovery = change.recovery;
     let config = sweep::shared_config(state, &topic.name);
     let election = sweep::election(&config, standings);
-    if election.settle(&mut next, &before, &[]) {
+    if election.settle(&mut next, &before, &change.lost) {
         sweep::put(state, delta, &topic, vec![(change.partition, next.clone())]);
     }
     Ok(next)
@@ -94,6 +94,9 @@ fn check_members(partition: &Partition, asker: NodeId, change: &IsrChange) -> Re
     }
     if let Some(stranger) = members.iter().find(|id| !partition.replicas.contains(id)) {
         return refuse(format!("broker {stranger} of the new ISR is not a replica"));
+    }
+    if let Some(both) = change.lost.iter().find(|id| members.contains(id)) {
+        return refuse(format!("broker {both} cannot be in sync and lack committed records"));
     }
     match change.recovery {
         LeaderRecoveryState::Recovering if members.len() > 1 => {
@@ -146,14 +149,16 @@ pub(super) fn replicas_failed(
         return command.partitions.iter().map(|_| Err(refusal.clone())).collect();
     }
     let standings = Standings::of(state);
-    let fail = |at: &(TopicId, PartitionIndex)| fail_one(state, &standings, id, *at, delta);
+    let fail = |at: &(TopicId, PartitionIndex)| {
+        fail_one(state, &standings, (id, command.usable), *at, delta)
+    };
     command.partitions.iter().map(fail).collect()
 }
 
 fn fail_one(
     state: &mut State,
     standings: &Standings,
-    id: NodeId,
+    (id, usable): (NodeId, bool),
     (topic_id, index): (TopicId, PartitionIndex),
     delta: &mut Delta,
 ) -> Result<(), Refusal> {
@@ -165,7 +170,7 @@ fn fail_one(
         ));
     }
     let mut next = before.clone();
-    if !next.offline.contains(&id) {
+    if !usable && !next.offline.contains(&id) {
         next.offline.push(id);
         next.offline = election::in_order_of(&next.replicas, &next.offline);
     }

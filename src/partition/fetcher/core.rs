@@ -121,12 +121,20 @@ impl Core {
     }
 
     /// Copies a partition from now on, in `leader_epoch`. Again with a newer epoch: begins anew.
+    /// Again with the same: the ISR has changed, and with it what may be asked for.
     pub fn add(&mut self, partition: Arc<Partition>, leader_epoch: LeaderEpoch) {
         let key = key_of(&partition);
         if let Some(slot) = self.slots.get(&key)
             && slot.leader_epoch >= leader_epoch
             && Arc::ptr_eq(&slot.partition, &partition)
         {
+            // Damaged, and only now the leader can do without this replica: it is told.
+            let falls_back = |asked: &FetchPartition| {
+                partition.fetch_position().is_some_and(|position| position.end < asked.end)
+            };
+            if slot.asked.as_ref().is_some_and(falls_back) {
+                self.changed.insert(key);
+            }
             return;
         }
         let asked = self.slots.get_mut(&key).and_then(|slot| slot.asked.take());
@@ -435,7 +443,10 @@ impl Core {
             Ok(Fetched { diverging: Some((epoch, end)), log_start, .. }) => {
                 LeaderAnswer::Diverging { epoch, end, log_start }
             }
-            Ok(Fetched { high_watermark, log_start, .. }) => {
+            Ok(Fetched { high_watermark, log_start, spared_above, .. }) => {
+                if let Some(offset) = spared_above {
+                    slot.partition.spared_above(asked.leader_epoch, offset);
+                }
                 LeaderAnswer::Records { high_watermark, log_start, records }
             }
             Err(ReplicaError::OffsetOutOfRange { start, end }) => {

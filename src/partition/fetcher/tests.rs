@@ -55,6 +55,7 @@ fn follower(index: i32) -> Arc<Partition> {
         partition_epoch: PartitionEpoch(0),
         replicas: vec![(LEADER, Some(BrokerEpoch(1))), (ME, Some(BrokerEpoch(2)))],
         isr: [LEADER].into(),
+        elr: [].into(),
     };
     partition.assign(ME, assignment);
     partition
@@ -86,7 +87,7 @@ fn answer(sent: &Sent, outcomes: Vec<(i32, Result<Fetched, ReplicaError>)>) -> F
 
 fn nothing(high_watermark: i64) -> Result<Fetched, ReplicaError> {
     let (high_watermark, log_start) = (Offset(high_watermark), Offset(0));
-    Ok(Fetched { high_watermark, log_start, record_bytes: 0, diverging: None })
+    Ok(Fetched { high_watermark, log_start, record_bytes: 0, diverging: None, spared_above: None })
 }
 
 fn named(sent: &Sent) -> Vec<i32> {

@@ -349,9 +349,12 @@ impl Part {
         match self.outcome? {
             ReplicaAnswer::Diverging { high_watermark, log_start, epoch, end } => {
                 let diverging = Some((epoch, end));
-                Ok((Fetched { high_watermark, log_start, record_bytes: 0, diverging }, Vec::new()))
+                let (record_bytes, spared_above) = (0, None);
+                let fetched =
+                    Fetched { high_watermark, log_start, record_bytes, diverging, spared_above };
+                Ok((fetched, Vec::new()))
             }
-            ReplicaAnswer::Records { high_watermark, log_start, records, .. } => {
+            ReplicaAnswer::Records { high_watermark, log_start, records, spared_above, .. } => {
                 let chunks = match (records, self.partition) {
                     (ReplicaRecords::Ready(chunks), _) => chunks,
                     (ReplicaRecords::Cold(plan), Some(partition)) => {
@@ -361,7 +364,10 @@ impl Part {
                 };
                 let bytes: usize = chunks.iter().map(Bytes::len).sum();
                 let record_bytes = u32::try_from(bytes).map_err(|_| ReplicaError::Busy)?;
-                Ok((Fetched { high_watermark, log_start, record_bytes, diverging: None }, chunks))
+                let diverging = None;
+                let fetched =
+                    Fetched { high_watermark, log_start, record_bytes, diverging, spared_above };
+                Ok((fetched, chunks))
             }
         }
     }

@@ -153,7 +153,8 @@ impl Session {
         if outcome.is_ok() {
             held.counted = true;
         }
-        if let Ok(ReplicaAnswer::Records { high_watermark, log_start, log_end, records }) = &outcome
+        if let Ok(ReplicaAnswer::Records { high_watermark, log_start, log_end, records, .. }) =
+            &outcome
         {
             let bytes = records.bytes_max(room_here);
             if bytes == 0 {

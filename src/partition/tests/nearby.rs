@@ -14,6 +14,7 @@ impl Fixture {
                 partition_epoch: PartitionEpoch(epoch),
                 replicas: vec![(ME, Some(BrokerEpoch(1))), (NodeId(leader), Some(BrokerEpoch(2)))],
                 isr: BTreeSet::from([ME, NodeId(leader)]),
+                elr: BTreeSet::new(),
             },
         );
     }
@@ -75,6 +76,7 @@ async fn trap_05_rack_only_in_sync_followers_that_have_the_offset_are_named() {
             partition_epoch: PartitionEpoch(3),
             replicas: replicas.to_vec(),
             isr: BTreeSet::from([ME, NodeId(2)]),
+            elr: BTreeSet::new(),
         },
     );
     fixture.append(Acks::Leader, &["a", "b"]).expect("taken");
@@ -120,6 +122,7 @@ async fn trap_09_delete_records_the_low_watermark_waits_for_every_replica() {
             partition_epoch: PartitionEpoch(3),
             replicas: replicas.to_vec(),
             isr: BTreeSet::from([ME, NodeId(2)]),
+            elr: BTreeSet::new(),
         },
     );
     fixture.append(Acks::Leader, &["a", "b"]).expect("taken");

@@ -101,6 +101,7 @@ impl ReplicaHandler for Answering {
                 log_start: Offset::ZERO,
                 record_bytes: records.len() as u32,
                 diverging: None,
+                spared_above: None,
             }),
         };
         FetchResponse {

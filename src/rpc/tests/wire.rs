@@ -145,6 +145,7 @@ fn golden_replica_payloads() {
                     log_start: Offset(1),
                     record_bytes: 3,
                     diverging: Some((LeaderEpoch(2), Offset(4))),
+                    spared_above: Some(Offset(6)),
                 }),
             },
             FetchedPartition {
@@ -171,6 +172,8 @@ fn golden_replica_payloads() {
         "01",
         "02000000",
         "0400000000000000",
+        "01",
+        "0600000000000000",
         &"07".repeat(16),
         "01000000",
         "01000000",
@@ -198,6 +201,7 @@ fn record_bytes_must_be_as_many_as_were_named() {
                     log_start: Offset(0),
                     record_bytes,
                     diverging: None,
+                    spared_above: None,
                 }),
             })
             .collect(),

@@ -192,7 +192,7 @@ impl Controller {
             decided.elr.clear();
         } else {
             decided.elr.extend(decided.isr.difference(&isr));
-            decided.elr.retain(|node| !isr.contains(node));
+            decided.elr.retain(|node| !isr.contains(node) && !proposal.lost.contains(node));
         }
         decided.isr = isr;
         decided.partition_epoch = decided.partition_epoch.next();

@@ -180,6 +180,7 @@ impl Running {
                     partition_epoch: decided.partition_epoch,
                     replicas: decided.replicas.iter().map(|n| (*n, epoch_of(n))).collect(),
                     isr: decided.isr.clone(),
+                    elr: decided.elr.clone(),
                 },
             );
             let number = partition.topic_partition().partition;

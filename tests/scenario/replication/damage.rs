@@ -81,6 +81,75 @@ fn scenario_28_a_follower_cuts_what_is_damaged_once_it_cannot_be_elected_and_cop
     assert_eq!(trio.proposals(ONE), [vec![ONE, TWO, THREE]]);
 }
 
+/// Two of three committed three records, and the second has damaged bytes that it can't be spared.
+fn damaged_and_needed() -> Trio {
+    let mut trio = Trio::led();
+    trio.node(THREE).running = None;
+    trio.elect(ONE, 1, &[ONE, TWO]);
+    for value in ["a", "b", "c"] {
+        trio.produce(ONE, value).expect("taken");
+        trio.settle();
+    }
+    trio.checkpoint(TWO);
+    trio.crash(TWO);
+    flip(&mut trio, TWO, 64);
+    trio.start(TWO);
+    trio.elect(ONE, 1, &[ONE, TWO]);
+    trio.settle();
+    assert_eq!(trio.proposals(ONE), Vec::<Vec<NodeId>>::new());
+    assert_eq!(trio.partition(TWO).damaged_from(), Some(Offset(0)));
+    trio
+}
+
+/// The leader knows of a fetch at the full end, and asks for the follower's return the moment it
+/// hears that the follower is out: the follower must not cut on the word of the metadata alone.
+#[test]
+fn scenario_28_nothing_is_cut_while_the_leader_may_be_asking_for_the_followers_return() {
+    let mut trio = damaged_and_needed();
+    trio.start(THREE);
+    trio.elect(ONE, 1, &[ONE, TWO]);
+    trio.settle();
+    assert_eq!(trio.proposals(ONE), [vec![ONE, TWO, THREE]]);
+    // The controller decides otherwise: by its count the second has been away for too long.
+    trio.elect(ONE, 1, &[ONE, THREE]);
+    assert_eq!(trio.proposals(ONE), [vec![ONE, TWO, THREE]]);
+    assert_eq!(trio.offsets(TWO).log_end, Offset(3), "it may be in the ISR by now");
+    trio.fetch(TWO);
+    assert_eq!(trio.offsets(TWO).log_end, Offset(3));
+    // It is; and now the leader can do without it.
+    trio.elect(ONE, 1, &[ONE, TWO, THREE]);
+    trio.settle();
+    assert_eq!(trio.offsets(TWO).log_end, Offset(3));
+    assert_eq!(trio.proposals(ONE), [vec![ONE, THREE]]);
+    trio.elect(ONE, 1, &[ONE, THREE]);
+    trio.settle();
+    assert_eq!(trio.partition(TWO).damaged_from(), None);
+    assert_eq!(trio.values(TWO), ["a", "b", "c"]);
+    assert_eq!(trio.proposals(ONE), [vec![ONE, TWO, THREE]]);
+}
+
+/// With one in sync of two that are needed: first the damaged one leaves the ELR, then it cuts,
+/// copies and comes back.
+#[test]
+fn scenario_28_a_damaged_member_of_the_elr_leaves_it_and_then_repairs_itself() {
+    let mut trio = damaged_and_needed();
+    trio.crash(TWO);
+    trio.start(TWO);
+    trio.elr = [TWO].into();
+    trio.elect(ONE, 1, &[ONE]);
+    trio.settle();
+    assert_eq!(trio.offsets(TWO).log_end, Offset(3), "it may still be elected");
+    let said = std::mem::take(&mut trio.running(ONE).ears.0.lock().expect("whole").proposals);
+    let last = said.last().expect("a proposal");
+    assert_eq!((last.isr.len(), &last.lost[..]), (1, &[TWO][..]));
+    trio.elr.clear();
+    trio.elect(ONE, 1, &[ONE]);
+    trio.settle();
+    assert_eq!(trio.partition(TWO).damaged_from(), None);
+    assert_eq!(trio.values(TWO), ["a", "b", "c"]);
+    assert_eq!(trio.proposals(ONE), [vec![ONE, TWO]]);
+}
+
 #[test]
 fn scenario_28_a_leader_with_damaged_bytes_serves_none_and_yields() {
     let mut trio = Trio::led();

@@ -19,7 +19,7 @@ use purlin::types::{
     BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch, PartitionIndex, ProducerEpoch,
     ProducerId, Sequence, TimestampMs, TopicId, TopicName, TopicPartition,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -75,6 +75,8 @@ pub struct Trio {
     pub clock: ManualClock,
     pub settings: Settings,
     pub topic_id: TopicId,
+    /// What the next decisions say of the ELR.
+    pub elr: BTreeSet<NodeId>,
     nodes: BTreeMap<NodeId, Node>,
     partition_epoch: i32,
     runtime: tokio::runtime::Runtime,
@@ -87,6 +89,7 @@ impl Trio {
             clock: ManualClock::at(NOW),
             settings: Settings { min_insync_replicas: 2, write_caching: false, lag_ms_max: 10_000 },
             topic_id: TOPIC,
+            elr: BTreeSet::new(),
             nodes: BTreeMap::new(),
             partition_epoch: 0,
             runtime: tokio::runtime::Builder::new_current_thread()
@@ -188,17 +191,23 @@ impl Trio {
             partition_epoch: PartitionEpoch(self.partition_epoch),
             replicas: self.nodes.iter().map(registrations).collect(),
             isr: isr.iter().copied().collect(),
+            elr: self.elr.clone(),
         };
         let broker_epoch = self.nodes[&to].broker_epoch;
         let Some(running) = self.node(to).running.as_mut() else { return };
         running.partition.assign(to, assignment);
         if leader == to || leader == NodeId::NONE {
             running.core = None;
-        } else if running.core.as_ref().is_none_or(|c| (c.0, c.1) != (leader, LeaderEpoch(epoch))) {
+            return;
+        }
+        let epoch = LeaderEpoch(epoch);
+        if running.core.as_ref().is_none_or(|c| (c.0, c.1) != (leader, epoch)) {
             let throttle = Arc::new(Mutex::new(Throttle::new(1 << 30, 0)));
-            let mut core = Core::new(Options::new(to, broker_epoch, leader, throttle));
-            core.add(Arc::clone(&running.partition), LeaderEpoch(epoch));
-            running.core = Some((leader, LeaderEpoch(epoch), core));
+            let core = Core::new(Options::new(to, broker_epoch, leader, throttle));
+            running.core = Some((leader, epoch, core));
+        }
+        if let Some((_, _, core)) = running.core.as_mut() {
+            core.add(Arc::clone(&running.partition), epoch);
         }
     }
 

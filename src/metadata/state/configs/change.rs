@@ -35,7 +35,9 @@ pub(in super::super) fn alter(
                 format!("{resource} is named more than once in one request"),
             ))
         } else {
-            altered(state, resource, &alteration.change)
+            altered(state, resource, &alteration.change).and_then(|configs| {
+                effects::check_caching(state, resource, &configs).map(|()| configs)
+            })
         };
         results.push(outcome.map(|configs| {
             if !command.validate_only {

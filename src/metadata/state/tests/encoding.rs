@@ -73,6 +73,7 @@ fn commands() -> Vec<Command> {
                 leader_epoch: LeaderEpoch(1),
                 partition_epoch: PartitionEpoch(2),
                 isr: vec![(node_id, broker_epoch)],
+                lost: vec![NodeId(3)],
                 recovery: LeaderRecoveryState::Recovering,
             }],
         }),
@@ -92,6 +93,7 @@ fn commands() -> Vec<Command> {
             node_id,
             broker_epoch,
             partitions: vec![(topic_id, partition)],
+            usable: false,
         }),
     ]
 }
@@ -163,10 +165,10 @@ fn golden_bytes_of_every_kind_of_command() {
             r"\x07\x01\x01f\x02\x00".to_owned(),
             format!(r"\x08{one}\x01\x06\x03h:1\n"),
             r"\t\x06".to_owned(),
-            format!(r"\n\x06\x12\x01{seven}\x08\x02\x04\x01\x06\x12\x01"),
+            format!(r"\n\x06\x12\x01{seven}\x08\x02\x04\x01\x06\x12\x01\x06\x01"),
             r"\x0b\x01\x01\x01\x01t\x08".to_owned(),
             r"\x0c\x01\x01t\x08\x01\x01\x06\x01".to_owned(),
-            format!(r"\r\x06\x12\x01{seven}\x08"),
+            format!(r"\r\x06\x12\x01{seven}\x08\x00"),
         ]
     );
 }

@@ -101,6 +101,7 @@ fn only_who_lives_stays_and_is_the_process_that_is_meant_can_join() {
         node_id: NodeId(2),
         broker_epoch: script.epoch(2),
         partitions: vec![(script.state.topic_by_name("t").expect("there").id, PartitionIndex(0))],
+        usable: false,
     };
     script.apply(Command::ReplicasFailed(command));
     assert_eq!(refused(&mut script), IneligibleReplica, "without storage");
@@ -111,11 +112,56 @@ fn only_who_lives_stays_and_is_the_process_that_is_meant_can_join() {
 fn fail(script: &mut Script, id: i32, epoch: BrokerEpoch, topic: &str) -> Result<(), RefusalKind> {
     let topic_id = script.state.topic_by_name(topic).map_or(TopicId([77; 16]), |topic| topic.id);
     let partitions = vec![(topic_id, PartitionIndex(0))];
-    let command = ReplicasFailed { node_id: NodeId(id), broker_epoch: epoch, partitions };
+    let command =
+        ReplicasFailed { node_id: NodeId(id), broker_epoch: epoch, partitions, usable: false };
     match script.apply(Command::ReplicasFailed(command)) {
         Response::ReplicasFailed(mut results) => results.remove(0).map_err(|r| r.kind),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_member_that_lost_records_does_not_stay_eligible() {
+    let mut script = three();
+    let without =
+        |script: &Script| IsrChange { lost: vec![NodeId(2)], ..script.isr_change("t", 0, &[1]) };
+    let both = IsrChange { lost: vec![NodeId(2)], ..script.isr_change("t", 0, &[1, 2]) };
+    assert_eq!(script.ask(1, both), Err(InvalidRequest));
+    script.isr("t", 0, &[1, 2]);
+    let change = without(&script);
+    script.ask(1, change).expect("taken");
+    assert_eq!(script.show("t", 0), "1,2,3 / 1 /  / 1 @ 0.2");
+    // From the ELR, too.
+    script.isr("t", 0, &[1, 2]);
+    script.isr("t", 0, &[1]);
+    assert_eq!(script.show("t", 0), "1,2,3 / 1 / 2 / 1 @ 0.4");
+    let change = without(&script);
+    script.ask(1, change).expect("taken");
+    assert_eq!(script.show("t", 0), "1,2,3 / 1 /  / 1 @ 0.5");
+}
+
+/// Case 27: a directory was emptied. The storage works: the replica copies what it lacks, and is in
+/// sync again without another start of its broker.
+#[test]
+fn a_replica_that_says_what_it_lost_is_not_eligible_until_it_is_in_sync() {
+    let mut script = three();
+    script.isr("t", 0, &[1, 2]);
+    script.fence(2);
+    assert_eq!(script.show("t", 0), "1,2,3 / 1 / 2 / 1 @ 0.2");
+    script.register(2, 2, false).expect("registers");
+    let command = ReplicasFailed {
+        node_id: NodeId(2),
+        broker_epoch: script.epoch(2),
+        partitions: vec![(script.state.topic_by_name("t").expect("there").id, PartitionIndex(0))],
+        usable: true,
+    };
+    script.apply(Command::ReplicasFailed(command.clone()));
+    assert_eq!(script.show("t", 0), "1,2,3 / 1 /  / 1 @ 0.3");
+    script.apply(Command::ReplicasFailed(command));
+    assert!(script.delta.is_empty(), "said twice");
+    script.change(2, false, false).expect("unfences");
+    script.isr("t", 0, &[1, 2]);
+    assert!(script.partition("t", 0).offline.is_empty());
 }
 
 /// Case 33: heartbeats live, the disk does not.

@@ -108,6 +108,7 @@ impl Script {
             leader_epoch: now.leader_epoch,
             partition_epoch: now.partition_epoch,
             isr: isr.iter().map(|id| (NodeId(*id), self.epoch(*id))).collect(),
+            lost: Vec::new(),
             recovery: LeaderRecoveryState::Recovered,
         }
     }
