@@ -186,9 +186,16 @@ impl Handle {
     pub async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<HeartbeatAnswer, Error> {
         let within = Duration::from_millis(CONTROL_CALL_MS_MAX);
         let asked_ms = self.0.clock.monotonic_ms();
+        let proposer = &self.0.proposer;
+        let asks_itself = proposer.controller() == Some(proposer.node_id);
         match self.ask(ControlCall::Heartbeat(heartbeat), within).await? {
             ControlAnswer::Heartbeat(answer) => {
                 let fenced = !matches!(answer, HeartbeatAnswer::Known { fenced: false, .. });
+                // A controller that stood still and goes on does not know yet that there is another,
+                // which has fenced it: it must not vouch for itself.
+                if !fenced && asks_itself {
+                    proposer.confirm_leadership(within).await?;
+                }
                 self.0.contact.heard(asked_ms, fenced);
                 Ok(answer)
             }

@@ -101,6 +101,19 @@ impl Proposer {
         silent_ms.is_none_or(|silent_ms| silent_ms <= self.quorum_ms_max)
     }
 
+    /// Hears from a majority, now, that this node leads the group.
+    ///
+    /// # Errors
+    /// [`Error::NotController`] when it does not, or when no majority answers in time.
+    pub(super) async fn confirm_leadership(&self, within: Duration) -> Result<(), Error> {
+        match tokio::time::timeout(within, self.raft.get_read_log_id()).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => {
+                Err(Error::NotController { here: self.node_id, controller: None })
+            }
+        }
+    }
+
     /// Where a node is reached, as far as this one knows.
     pub(super) fn address(&self, node: NodeId) -> Option<String> {
         let metrics = self.raft.server_metrics().borrow().clone();

@@ -355,6 +355,35 @@ async fn a_controller_that_is_cut_off_commits_nothing_and_follows_afterwards() {
     group.stop().await;
 }
 
+/// One that stood still is in the same place: others may have fenced it, and it has not heard yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_controller_without_a_majority_does_not_vouch_for_itself() {
+    let group = Group::new(3, 3).await;
+    let old = group.controller().await;
+    let node = group.node(old.0);
+    if !node.handle().image().is_alive(old) {
+        register(node).await;
+    }
+    let image = node.handle().image();
+    let heartbeat = Heartbeat {
+        node_id: old,
+        broker_epoch: image.broker(old).expect("registered").epoch,
+        incarnation: node.incarnation(),
+        applied_count: image.applied_count(),
+        ready: true,
+        wants_shutdown: false,
+    };
+    let answer = node.handle().heartbeat(heartbeat.clone()).await;
+    assert!(matches!(answer, Ok(HeartbeatAnswer::Known { fenced: false, .. })), "{answer:?}");
+    group.mesh.isolate(old, &group.ids(), true);
+    // Long before it finds out from silence.
+    let answer = node.handle().heartbeat(heartbeat).await;
+    assert!(matches!(answer, Err(Error::NotController { .. })), "{answer:?}");
+    group.mesh.isolate(old, &group.ids(), false);
+    group.agree().await;
+    group.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_voter_that_is_removed_gives_its_place_to_a_learner() {
     let mut group = Group::new(4, 3).await;
