@@ -200,6 +200,11 @@ pub const RAFT_DUEL_MS_MIN: u64 = 200;
 /// Milliseconds over which that wait is spread, so that two candidates do not meet again.
 pub const RAFT_DUEL_SPREAD_MS: u64 = 300;
 
+/// Milliseconds for which a member that was refused a vote for its shorter log leaves it to the
+/// engine when to stand again: as long as the other needs to hear of the newer term and to stand
+/// itself, a few elections' time.
+pub const RAFT_OUTDONE_MS: i64 = 2_000;
+
 /// Milliseconds between two tries of a metadata write that found the disk full.
 pub const METADATA_DISK_FULL_RETRY_MS: u64 = 200;
 

@@ -10,7 +10,7 @@ use super::image::Image;
 use super::peers::RaftCall;
 use super::proposer::{self, Proposer};
 use super::publisher::{Publisher, Subscription};
-use super::raft::{self, Haste, Peer, Running};
+use super::raft::{self, Chances, Haste, Peer, Running};
 use super::state::{Command, Refusal, RegisterBroker, Response};
 use super::{Error, MetadataOptions, StartAs, wire};
 use crate::env::clock::Clock;
@@ -383,7 +383,7 @@ pub async fn start(options: MetadataOptions) -> Result<Handle, Error> {
     }
     let handle = Handle::new(&options, running, publisher);
     follow_controller(&handle.0.proposer);
-    end_duels(&raft);
+    end_duels(&raft, handle.chances());
     handle.follow_disconnections(&options);
     handle.lead_if_alone().await?;
     Ok(handle)
@@ -428,6 +428,14 @@ impl Handle {
         }))
     }
 
+    fn chances(&self) -> Chances {
+        Chances {
+            contacts: Arc::clone(&self.0.contacts),
+            log: self.0.proposer.log.clone(),
+            clock: Arc::clone(&self.0.clock),
+        }
+    }
+
     /// Lost connections are suspicions: of the group's leader, and of a broker.
     fn follow_disconnections(&self, options: &MetadataOptions) {
         let Some(mut lost) = options.peers.disconnections() else { return };
@@ -436,6 +444,7 @@ impl Handle {
             peers: Arc::clone(&options.peers),
             timing: options.timing,
             own: options.node_id,
+            chances: self.chances(),
             turn: Semaphore::new(1),
         });
         let service = Arc::clone(&self.0.control_service);
@@ -537,7 +546,9 @@ fn follow_controller(proposer: &Arc<Proposer>) {
 ///
 /// The engine draws its election time once, when it starts. Two members that drew nearly the same
 /// would go on standing against each other, and neither would win.
-fn end_duels(raft: &raft::Raft) {
+///
+/// It is left to the engine while another member has the longer log.
+fn end_duels(raft: &raft::Raft, chances: Chances) {
     let mut metrics = raft.server_metrics();
     let raft = raft.clone();
     spawn::spawn("metadata duels", async move {
@@ -559,6 +570,7 @@ fn end_duels(raft: &raft::Raft) {
             match moved {
                 Ok(true) => {}
                 Ok(false) => return,
+                Err(_) if !chances.are_there() => {}
                 Err(_) if raft.trigger().elect().await.is_err() => return,
                 Err(_) => {}
             }

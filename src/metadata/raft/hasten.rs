@@ -11,7 +11,10 @@
 
 use super::super::RaftTiming;
 use super::super::peers::Peers;
+use super::log_store::LogView;
+use super::network::Contacts;
 use super::types::{Raft, raft_id};
+use crate::env::clock::Clock;
 use crate::limits::{
     RAFT_HASTE_ATTEMPTS, RAFT_HASTE_MARGIN_MS, RAFT_HASTE_RETRY_MS, RAFT_HASTE_STAGGER_MS,
 };
@@ -22,12 +25,29 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+/// Whether this member may stand for election at another moment than the engine's own.
+#[derive(Debug, Clone)]
+pub(in crate::metadata) struct Chances {
+    pub(in crate::metadata) contacts: Arc<Contacts>,
+    pub(in crate::metadata) log: LogView,
+    pub(in crate::metadata) clock: Arc<dyn Clock>,
+}
+
+impl Chances {
+    /// No, if it was refused for its shorter log. The engine waits longer then, so that the other
+    /// member gets its turn.
+    pub(in crate::metadata) fn are_there(&self) -> bool {
+        !self.contacts.is_outdone(self.log.last(), self.clock.monotonic_ms())
+    }
+}
+
 /// What a member needs for it.
 pub(in crate::metadata) struct Haste {
     pub(in crate::metadata) raft: Raft,
     pub(in crate::metadata) peers: Arc<dyn Peers>,
     pub(in crate::metadata) timing: RaftTiming,
     pub(in crate::metadata) own: NodeId,
+    pub(in crate::metadata) chances: Chances,
     /// One suspicion at a time: the connections of a process end one by one.
     pub(in crate::metadata) turn: Semaphore,
 }
@@ -66,7 +86,7 @@ impl Haste {
                 let under_way = Duration::from_millis(RAFT_HASTE_RETRY_MS);
                 tokio::time::sleep(under_way + stagger).await;
             }
-            if !self.still_without(&leader) {
+            if !self.still_without(&leader) || !self.chances.are_there() {
                 return;
             }
             tracing::info!(node = %suspect, attempt, "the controller is gone; standing for election");

@@ -29,7 +29,7 @@ mod types;
 mod vote;
 mod writer;
 
-pub(super) use hasten::Haste;
+pub(super) use hasten::{Chances, Haste};
 pub(super) use log_store::LogView;
 pub(super) use network::Contacts;
 #[cfg(test)]

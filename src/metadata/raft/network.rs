@@ -15,7 +15,7 @@ use super::log_store::LogView;
 use super::types::{LogId, Peer, TypeConfig, Vote, node_id};
 use crate::env::clock::Clock;
 use crate::env::spawn;
-use crate::limits::{RAFT_APPEND_MS_MAX, RAFT_BACKOFF_MS};
+use crate::limits::{RAFT_APPEND_MS_MAX, RAFT_BACKOFF_MS, RAFT_OUTDONE_MS};
 use crate::rpc::{self, Payload};
 use crate::types::TimestampMs;
 use openraft::error::{
@@ -72,6 +72,9 @@ pub(in crate::metadata) struct Contacts {
     /// leader that lost its followers to new addresses finds them so: it can't commit those
     /// without them.
     ways: Mutex<BTreeMap<u64, Way>>,
+    /// The end of the log for which another member refused its vote last, and when that was
+    /// (monotonic milliseconds).
+    outdone: Mutex<Option<(LogId, i64)>>,
 }
 
 /// Where a member says that it is reached.
@@ -112,6 +115,21 @@ impl Contacts {
         if ways.get(&member).is_none_or(|way| way.address != address) {
             ways.insert(member, Way { address: address.to_owned(), preferred: false });
         }
+    }
+
+    /// A member refused its vote, because its log is longer, with this end.
+    fn outdone_by(&self, last: LogId, now_ms: i64) {
+        *self.outdone.lock().unwrap_or_else(PoisonError::into_inner) = Some((last, now_ms));
+    }
+
+    /// Whether another member has more than `own_last`, as it said not long ago. Whoever stands
+    /// for election all the same can't win, and keeps the other from it: with each term that it
+    /// begins, the other's is too old.
+    pub(in crate::metadata) fn is_outdone(&self, own_last: Option<LogId>, now_ms: i64) -> bool {
+        let outdone = *self.outdone.lock().unwrap_or_else(PoisonError::into_inner);
+        outdone.is_some_and(|(last, at_ms)| {
+            Some(last) > own_last && now_ms.saturating_sub(at_ms) <= RAFT_OUTDONE_MS
+        })
     }
 
     /// Where to try to reach a member that the membership has at `known`.
@@ -283,11 +301,43 @@ impl RaftNetwork<TypeConfig> for Connection {
         rpc: VoteRequest<u64>,
         option: RPCOption,
     ) -> Result<VoteResponse<u64>, CallError> {
-        decode(self.call(RaftCall::Vote(wire::pack(&rpc)), option.hard_ttl()).await)
+        let answer: VoteResponse<u64> =
+            decode(self.call(RaftCall::Vote(wire::pack(&rpc)), option.hard_ttl()).await)?;
+        if let Some(last) = answer.last_log_id
+            && !answer.vote_granted
+            && Some(last) > rpc.last_log_id
+        {
+            self.network.contacts.outdone_by(last, self.network.clock.monotonic_ms());
+        }
+        Ok(answer)
     }
 
     /// A killed process is often back within moments, and waits for its leader.
     fn backoff(&self) -> Backoff {
         Backoff::new(std::iter::repeat(Duration::from_millis(RAFT_BACKOFF_MS)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use openraft::CommittedLeaderId;
+
+    fn entry(term: u64, index: u64) -> LogId {
+        LogId::new(CommittedLeaderId::new(term, 1), index)
+    }
+
+    /// One with a shorter log kept beginning terms faster than the other could follow: two voters
+    /// of three elected nobody for half a minute.
+    #[test]
+    fn who_was_refused_for_a_shorter_log_leaves_the_election_to_the_other_for_a_while() {
+        let contacts = Contacts::default();
+        assert!(!contacts.is_outdone(None, 0));
+        contacts.outdone_by(entry(2, 9), 1_000);
+        assert!(contacts.is_outdone(None, 1_000));
+        assert!(contacts.is_outdone(Some(entry(2, 8)), 1_000 + RAFT_OUTDONE_MS));
+        assert!(!contacts.is_outdone(Some(entry(2, 8)), 1_001 + RAFT_OUTDONE_MS), "the other died");
+        assert!(!contacts.is_outdone(Some(entry(2, 9)), 1_001), "it has all of it by now");
+        assert!(!contacts.is_outdone(Some(entry(3, 1)), 1_001));
     }
 }
