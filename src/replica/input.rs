@@ -51,7 +51,7 @@ pub enum Input {
         /// The new log start offset.
         start: Offset,
     },
-    /// A follower asked for more, and [`State::judge`] found that its log agrees with this one.
+    /// A follower asked for more, and `State::judge` found that its log agrees with this one.
     Fetched {
         /// Who.
         follower: NodeId,
@@ -105,7 +105,7 @@ pub enum Input {
         /// What the leader said.
         answer: Answer,
     },
-    /// The shell has cut the local log, as an [`Effect::Truncate`] or [`Effect::Restart`] told it
+    /// The shell has cut the local log, as an `Effect::Truncate` or `Effect::Restart` told it
     /// to, and this is what is left.
     Cut(LogView),
     /// The topic's settings changed.

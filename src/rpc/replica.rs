@@ -7,7 +7,7 @@
 //! named.
 //!
 //! Record bytes are no part of the encoded values. They travel raw behind them
-//! ([`Payload`](super::Payload)), so that the leader's cached batches go to the socket, and from the
+//! ([`Payload`]), so that the leader's cached batches go to the socket, and from the
 //! socket to the follower's log, without a copy.
 
 use super::{Error, Payload};

@@ -75,7 +75,24 @@ impl Cluster {
             };
             nodes.push(node);
         }
-        Self { nodes, scratch: None }
+        let cluster = Self { nodes, scratch: None };
+        cluster.wait_for_voters();
+        cluster
+    }
+
+    /// Three nodes outlive the loss of one as soon as three of them vote, which is a little after
+    /// they are ready; until then the metadata hang on the first node alone.
+    fn wait_for_voters(&self) {
+        let voters = |node: &Node| metric(&node.ready().admin, "purlin_metadata_voters");
+        let started = Instant::now();
+        while self.nodes.len() >= 3 && !self.nodes.iter().all(|node| voters(node) >= Some(3)) {
+            assert!(started.elapsed() < ANSWER_LIMIT, "three nodes do not vote\n{}", self.logs());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        if self.nodes.len() >= 3 {
+            // The count has both sets while one gives way to the other, which takes a round trip.
+            std::thread::sleep(Duration::from_millis(500));
+        }
     }
 
     /// These nodes, which somebody else has brought together.

@@ -1,6 +1,6 @@
 //! The controller: what the leader of the Raft group does besides committing entries.
 //!
-//! `messages` are the calls; [`Asker`] makes them from any node, [`Service`] answers them on the
+//! `messages` are the calls; `Asker` makes them from any node, `Service` answers them on the
 //! one that leads, and behind it `shell` is the task that acts: sessions and fencing,
 //! registrations, preferred leaders. `membership` decides who belongs to the Raft group and who
 //! votes; `quorum` describes it.
