@@ -49,7 +49,7 @@ pub(super) fn follow(
     epoch: LeaderEpoch,
     effects: &mut Vec<Effect>,
 ) {
-    if epoch < state.leader_epoch() {
+    if epoch < state.leader_epoch() && !Mutant::OlderLeadershipTaken.is_active() {
         return;
     }
     if state.follower().is_some_and(|now| now.epoch == epoch && now.leader == leader) {

@@ -154,7 +154,7 @@ pub(super) fn lead(
     now_ms: i64,
     effects: &mut Vec<Effect>,
 ) {
-    if epoch < state.leader_epoch() {
+    if epoch < state.leader_epoch() && !Mutant::OlderLeadershipTaken.is_active() {
         return;
     }
     let same_leadership = state.leader().is_some_and(|leader| leader.epoch == epoch);

@@ -77,6 +77,8 @@ mutants! {
     EpochNotRecordedAtElection,
     /// An answer of an older leader epoch is taken (KIP-966 CHECK, case 5).
     AnswerOfOldEpochTaken,
+    /// News of an older leadership is taken (KIP-966 CHECK, case 5).
+    OlderLeadershipTaken,
     /// An answer to a fetch from another offset than the log's end is taken (KIP-966 CHECK).
     AnswerFromElsewhereTaken,
     /// A follower vouches for records before the leader has found that the logs agree.

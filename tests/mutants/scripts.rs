@@ -17,6 +17,7 @@ pub type Script = fn() -> Check;
 /// Every script, by name.
 pub const ALL: &[(&str, Script)] = &[
     ("case 5: an answer of an old epoch", old_answers_change_nothing),
+    ("case 5: news of an older leadership", old_leaderships_change_nothing),
     ("case 6: a fetch of an old epoch", old_fetches_count_for_nothing),
     ("a follower that never fetched", who_never_fetched_stays_outside),
     ("case 3: both ends of an epoch count", the_shorter_end_of_an_epoch_is_cut_at),
@@ -30,6 +31,21 @@ pub const ALL: &[(&str, Script)] = &[
     ("case 35: a move with too few", a_move_leaves_enough_in_sync),
     ("case 10: changes by who does not lead", only_the_leader_changes_the_isr),
 ];
+
+/// A node's metadata never goes back, but two of its threads may hand them over in another order.
+fn old_leaderships_change_nothing() -> Check {
+    let holds = |state: &State, when: &str| {
+        check(Invariant::OneLeaderPerEpoch, state.leader_epoch() == LeaderEpoch(5), || {
+            format!("it is in {} after {when}", state.leader_epoch())
+        })
+    };
+    let mut state = replica(3);
+    follow(&mut state, 5);
+    follow(&mut state, 4);
+    holds(&state, "an older leader's name")?;
+    lead(&mut state, 4, 9, REGISTERED);
+    holds(&state, "an older leadership of its own")
+}
 
 fn replica(end: i64) -> State {
     let log = LogView { start: Offset(0), end: Offset(end), flushed: Offset(end) };
